@@ -1,0 +1,75 @@
+"""The engine: runs graphs of nodes, async and plain side by side, and tells what happens.
+
+The first names are for authors of nodes; the rest is for whoever puts a server around the engine.
+"""
+
+from .clock import Clock, SystemClock
+from .engine import Accepted, Engine, EngineSettings, PromptSubmission, QueueSnapshot
+from .errors import (
+    EngineClosed,
+    InvariantViolated,
+    PromptConflict,
+    PromptRejected,
+    PromptUnknown,
+    StudioError,
+)
+from .graph_builder import GraphBuilder
+from .node_caller import CallerSettings
+from .node_interface import (
+    CurrentNodeContext,
+    Hook,
+    InputSpec,
+    InterruptProcessing,
+    NodeDefinition,
+    NodeInterface,
+    check_interrupted,
+    get_current_node,
+)
+from .node_registry import NodeRegistry
+from .node_values import ExecutionBlocker, NodeResult
+from .output_cache import CacheRule, OutputCache
+from .progress import ProgressBar, report_progress
+from .prompt_scope import PromptScope
+from .scheduler import QueueEntry, SchedulerSettings
+from .store import HistoryEntry, MemoryStore
+
+FOR_NODE_AUTHORS = ("CurrentNodeContext", "ExecutionBlocker", "GraphBuilder", "InterruptProcessing", "ProgressBar",
+                    "check_interrupted", "get_current_node")
+
+__all__ = [
+    "Accepted",
+    "CacheRule",
+    "CallerSettings",
+    "Clock",
+    "CurrentNodeContext",
+    "Engine",
+    "EngineClosed",
+    "EngineSettings",
+    "ExecutionBlocker",
+    "GraphBuilder",
+    "HistoryEntry",
+    "Hook",
+    "InputSpec",
+    "InterruptProcessing",
+    "InvariantViolated",
+    "MemoryStore",
+    "NodeDefinition",
+    "NodeInterface",
+    "NodeRegistry",
+    "NodeResult",
+    "OutputCache",
+    "ProgressBar",
+    "PromptConflict",
+    "PromptRejected",
+    "PromptScope",
+    "PromptSubmission",
+    "PromptUnknown",
+    "QueueEntry",
+    "QueueSnapshot",
+    "SchedulerSettings",
+    "StudioError",
+    "SystemClock",
+    "check_interrupted",
+    "get_current_node",
+    "report_progress",
+]

@@ -1,0 +1,71 @@
+"""What the scheduler wants done. The engine performs commands in their order."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from .events import Event
+from .identifiers import CallId, NodeId, PromptId
+from .node_interface import NodeDefinition, NodeInterface
+from .prompt_scope import PromptScope
+
+
+class Command(Struct):
+    """An instruction."""
+
+
+class Announce(Command):
+    event: Event
+
+
+class CallNode(Command):
+    """Call a node. The tokens that it needs are granted already."""
+
+    call_id: CallId
+    prompt_id: PromptId
+    node_id: NodeId
+    definition: NodeDefinition
+    interface: NodeInterface
+    scope: PromptScope
+    inputs: Mapping[str, Sequence[Any]]
+    """For each input the list of its values."""
+    unevaluated: Sequence[str]
+    """Lazy inputs that nobody has evaluated; their values read as None."""
+
+
+class TakeFingerprints(Command):
+    """Ask the change checks of these nodes, each once."""
+
+    call_id: CallId
+    prompt_id: PromptId
+    node_ids: Sequence[NodeId]
+    scope: PromptScope
+
+
+class CancelCall(Command):
+    """Make a call stop. It still ends in one of the endings."""
+
+    call_id: CallId
+
+
+class HandOverCall(Command):
+    """A shared call goes on for another prompt."""
+
+    call_id: CallId
+    prompt_id: PromptId
+    node_id: NodeId
+
+
+class SchedulePromptStart(Command):
+    """Come back with PromptsDue once whoever submitted has been answered."""
+
+
+class KeepInstances(Command):
+    """A prompt has ended: instances of these (node id, class) stay, all others go."""
+
+    nodes: Mapping[NodeId, str]
+
+
+class ReleaseMemory(Command):
+    """Outputs were dropped because memory is short: give it back to the system."""

@@ -1,0 +1,306 @@
+"""Runs prompts: one coroutine's worth of work on the loop that it was opened on.
+
+The engine checks what is submitted, tells the scheduler what happened, and performs what it commands. It owns the
+caller of nodes, the progress desk and the broadcast of events; it knows nothing of HTTP and nothing of the
+generations of nodes.
+"""
+
+import asyncio
+import logging
+import uuid
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import copy_context
+from types import TracebackType
+from typing import Any
+
+from msgspec import Struct
+
+from . import commands, stimuli
+from .clock import Clock, SystemClock
+from .errors import EngineClosed, PromptConflict, PromptRejected
+from .event_broadcast import EventBroadcast, Listener, Subscription
+from .events import Event, PromptDropped, PromptFinished
+from .identifiers import ClientId, NodeId, PromptId
+from .node_caller import CallerSettings, LocalNodeCaller
+from .node_registry import NodeRegistry
+from .output_cache import OutputCache
+from .progress import EncodePreview, ProgressDesk, ProgressTables
+from .prompt_scope import PromptScope
+from .scheduler import QueueEntry, Scheduler, SchedulerSettings
+from .store import HistoryEntry, JobStore, MemoryStore
+from .validation import CheckedGraph, add_answer, check_graph, conclude, read_graph
+
+log = logging.getLogger("studio.engine")
+
+
+class PromptSubmission(Struct, kw_only=True):
+    """A prompt as it is handed in. The engine may change `prompt`: constants are converted in place."""
+
+    prompt: Any
+    client_id: ClientId | None = None
+    prompt_id: PromptId | None = None
+    number: float | None = None
+    """Smaller ones run first; by default the engine counts."""
+    front: bool = False
+    """Run before whatever was counted so far."""
+    extra_data: dict[str, Any] = {}
+    secrets: dict[str, Any] = {}
+    """Handed to nodes, shown to nobody."""
+    targets: Sequence[str] | None = None
+    """Only these output nodes."""
+    content_key: str | None = None
+    """Equal for equal bodies: tells a repeated submission from another prompt under the same id."""
+
+
+class Accepted(Struct, kw_only=True):
+    """The answer to a submission that runs, perhaps without some of its outputs."""
+
+    prompt_id: PromptId
+    number: int | float
+    node_errors: Mapping[str, Any] = {}
+
+
+class QueueSnapshot(Struct, frozen=True):
+    running: Sequence[QueueEntry]
+    pending: Sequence[QueueEntry]
+    """The next one first."""
+
+
+class EngineSettings(Struct, frozen=True, kw_only=True):
+    scheduler: SchedulerSettings = SchedulerSettings()
+    caller: CallerSettings = CallerSettings()
+
+
+class Engine:
+    """An async context manager: everything that it starts has ended when it is left.
+
+    :param encode_preview: makes bytes of preview pictures, on a thread.
+    :param before_call: called on a thread before plain code of a node runs there.
+    :param release_memory: called, on a thread, after outputs were dropped because memory was short.
+    """
+
+    def __init__(self, registry: NodeRegistry, settings: EngineSettings | None = None, *,
+                 cache: OutputCache | None = None, store: JobStore | None = None, clock: Clock | None = None,
+                 encode_preview: EncodePreview | None = None, before_call: Callable[[], None] | None = None,
+                 release_memory: Callable[[], None] | None = None) -> None:
+        self.registry = registry
+        self._settings = settings or EngineSettings()
+        self._scheduler = Scheduler(self._settings.scheduler, cache if cache is not None else OutputCache())
+        self.history: JobStore = store if store is not None else MemoryStore()
+        self._clock = clock or SystemClock()
+        self._encode_preview = encode_preview
+        self._before_call = before_call
+        self._release_memory = release_memory
+        self._broadcast = EventBroadcast()
+        self._broadcast.add_listener(self.history.take)
+        self._sequence = 0
+        self._counter = 0
+        self._stimuli: deque[stimuli.Stimulus] = deque()
+        self._is_applying = False
+        self._is_open = False
+        self._admitted: dict[PromptId, tuple[str | None, asyncio.Future[Accepted]]] = {}
+        self._start_is_due = False
+
+    # -- life -----------------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> "Engine":
+        self._loop = asyncio.get_running_loop()
+        self._context = copy_context()
+        self._desk = ProgressDesk(self._clock, self._publish, self._scheduler.place_of, self._encode_preview)
+        self._tables = ProgressTables(self._publish)
+        self._caller = LocalNodeCaller(
+            registry=self.registry, ended=self._apply, report=self._desk.report, settle=self._desk.settle,
+            capacity=self._scheduler.pools.capacity, settings=self._settings.caller,
+            before_call=self._before_call)
+        self._desk.use(self._caller.mailbox)
+        self._is_open = True
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                        trace: TracebackType | None) -> None:
+        self._is_open = False
+        self._apply(stimuli.PendingRemoved(prompt_ids=None))
+        self._apply(stimuli.CancelRequested(prompt_id=None))
+        await self._caller.close()
+        self._tables.close()
+        self._desk.close()
+
+    # -- prompts --------------------------------------------------------------------------------------------------
+
+    async def submit(self, submission: PromptSubmission) -> Accepted:
+        """Check a prompt and queue it.
+
+        :raises PromptRejected: it cannot run; every reason is in it.
+        :raises PromptConflict: its id belongs to another prompt that is queued or running.
+        :raises EngineClosed: the engine is shutting down.
+        """
+        if not self._is_open:
+            raise EngineClosed
+        counted = self._counter
+        self._counter += 1
+        number: int | float = submission.number if submission.number is not None \
+            else -counted if submission.front else counted
+        prompt_id = submission.prompt_id
+        if prompt_id is None:
+            return await self._admit(submission, PromptId(str(uuid.uuid4())), number)
+        known = self._admitted.get(prompt_id)
+        if known is not None:
+            content_key, accepted = known
+            if content_key is None or content_key != submission.content_key:
+                raise PromptConflict(f"prompt_id {prompt_id} belongs to another prompt that is queued or running")
+            return await asyncio.shield(accepted)
+        future: asyncio.Future[Accepted] = self._loop.create_future()
+        self._admitted[prompt_id] = (submission.content_key, future)
+        try:
+            accepted_now = await self._admit(submission, prompt_id, number)
+        except BaseException as error:
+            del self._admitted[prompt_id]
+            future.set_exception(error if isinstance(error, Exception) else EngineClosed())
+            future.exception()  # nobody may be waiting for it
+            raise
+        future.set_result(accepted_now)
+        return accepted_now
+
+    async def _admit(self, submission: PromptSubmission, prompt_id: PromptId, number: int | float) -> Accepted:
+        checked = await self._check(submission)
+        scope = PromptScope(prompt_id, submission.prompt, {**submission.extra_data}, checked.nodes,
+                            checked.definitions, checked.interfaces)
+        scope.secrets = submission.secrets
+        if checked.validators:
+            answers = await self._caller.ask_validators(checked.validators, scope)
+            for call, answer in zip(checked.validators, answers, strict=True):
+                add_answer(checked, call, answer)
+        verdict = conclude(checked)
+        if not self._is_open:
+            raise EngineClosed
+        self._apply(stimuli.PromptSubmitted(
+            prompt_id=prompt_id, client_id=submission.client_id, number=number, scope=scope,
+            outputs=verdict.outputs, order=checked.whole_order, remaining_path=checked.remaining_path))
+        return Accepted(prompt_id=prompt_id, number=number, node_errors=verdict.node_errors)
+
+    async def _check(self, submission: PromptSubmission) -> CheckedGraph:
+        """Everything about a prompt that needs no answer of a validator, on a thread: classes are asked what they
+        declare, which is plain code of theirs, and a large graph takes its time."""
+        asked = [""]
+
+        def check() -> CheckedGraph:
+            read = read_graph(submission.prompt, self.registry)
+            interfaces, failed = self._caller.describe(read.definitions, lambda name: asked.__setitem__(0, name))
+            return check_graph(read, interfaces, failed, submission.targets, self._scheduler.pools)
+
+        try:
+            checked: CheckedGraph = await self._caller.on_validation_lane(check)
+        except TimeoutError:
+            raise PromptRejected({
+                "type": "node_does_not_answer", "details": asked[0], "extra_info": {"class_type": asked[0]},
+                "message": f"Node class {asked[0]!r} did not say within "
+                           f"{self._settings.caller.hook_timeout:g} s which inputs it takes."}) from None
+        return checked
+
+    def interrupt(self, prompt_id: PromptId | None = None) -> bool:
+        """Stop a running prompt, or all of them. Pending ones stay.
+
+        :returns: whether something runs that will stop.
+        """
+        found = bool(self._scheduler.running()) if prompt_id is None else self._scheduler.is_running(prompt_id)
+        self._apply(stimuli.CancelRequested(prompt_id=prompt_id))
+        return found
+
+    def remove_pending(self, prompt_ids: Sequence[PromptId] | None = None) -> None:
+        """Take prompts from the queue before they run; None takes all of them."""
+        self._apply(stimuli.PendingRemoved(prompt_ids=prompt_ids))
+
+    def free_memory(self) -> None:
+        """Drop at once all outputs and instances that no running prompt holds."""
+        self._caller.instances.clear()
+        self._apply(stimuli.MemoryWanted())
+
+    # -- looking ----------------------------------------------------------------------------------------------------
+
+    @property
+    def remaining(self) -> int:
+        """Pending and running prompts together."""
+        return self._scheduler.remaining
+
+    def snapshot(self) -> QueueSnapshot:
+        return QueueSnapshot(self._scheduler.running(), self._scheduler.pending())
+
+    def history_of(self, prompt_id: PromptId) -> HistoryEntry | None:
+        return self.history.get(prompt_id)
+
+    def running_node_of(self, prompt_id: PromptId) -> NodeId | None:
+        """What to show for the node of a prompt that was started last, if it still runs."""
+        return self._scheduler.latest_node(prompt_id)
+
+    def pools(self) -> dict[str, tuple[int, int]]:
+        """Pool -> (tokens held, tokens)."""
+        return self._scheduler.pools.snapshot()
+
+    def subscribe(self, bound: int = 10_000) -> Subscription:
+        """All events from now on, as an async iterator."""
+        return self._broadcast.subscribe(bound)
+
+    def add_listener(self, listener: Listener) -> None:
+        """Have a function called with each event, on the loop. It must not wait."""
+        self._broadcast.add_listener(listener)
+
+    def remove_listener(self, listener: Listener) -> None:
+        self._broadcast.remove_listener(listener)
+
+    # -- the way of a stimulus ------------------------------------------------------------------------------------
+
+    def _apply(self, stimulus: stimuli.Stimulus) -> None:
+        """Tell the scheduler, and do what it says, in order. What that leads to at once is told afterwards."""
+        self._stimuli.append(stimulus)
+        if self._is_applying:
+            return
+        self._is_applying = True
+        try:
+            while self._stimuli:
+                for command in self._scheduler.apply(self._stimuli.popleft()):
+                    self._perform(command)
+        finally:
+            self._is_applying = False
+
+    def _perform(self, command: commands.Command) -> None:
+        kind = command.__class__
+        if kind is commands.Announce:
+            self._publish(command.event)  # type: ignore[attr-defined]
+        elif kind is commands.CallNode:
+            self._caller.start(command)  # type: ignore[arg-type]
+        else:
+            self._perform_rare(command)
+
+    def _perform_rare(self, command: commands.Command) -> None:
+        match command:
+            case commands.CancelCall(call_id):
+                self._caller.cancel(call_id)
+            case commands.HandOverCall(call_id, prompt_id, node_id):
+                self._caller.hand_over(call_id, prompt_id, node_id)
+            case commands.TakeFingerprints():
+                self._caller.take_fingerprints(command)
+            case commands.SchedulePromptStart():
+                if not self._start_is_due:
+                    self._start_is_due = True
+                    self._loop.call_soon(self._start_prompts, context=self._context)
+            case commands.KeepInstances(nodes):
+                self._caller.instances.keep_only(nodes)
+            case commands.ReleaseMemory():
+                if self._release_memory is not None:
+                    self._caller.run_aside(self._release_memory)
+            case _:
+                raise AssertionError(f"nobody performs {command!r}")
+
+    def _start_prompts(self) -> None:
+        self._start_is_due = False
+        self._apply(stimuli.PromptsDue())
+
+    def _publish(self, event: Event) -> None:
+        self._tables.note(event)  # first: the last table of a prompt goes out before its end
+        self._sequence += 1
+        event.sequence = self._sequence
+        event.at = self._clock.now_ms()
+        if isinstance(event, (PromptFinished, PromptDropped)):
+            self._admitted.pop(event.prompt_id, None)
+        self._broadcast.publish(event)

@@ -1,0 +1,672 @@
+"""The one place where a node is called: to run it, to ask which lazy inputs it wants, to have it declare, validate
+or fingerprint. Coroutine or thread, the rest of the engine cannot tell.
+
+Every call that is started ends in exactly one stimulus. Where a coroutine's task or a thread's job ends, `_end` is
+called once; a task cancelled before its first step never enters its own `try`, so a cancelled task is watched from
+outside as well.
+"""
+
+import asyncio
+import inspect
+import logging
+import math
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from contextvars import copy_context
+from functools import partial
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from . import stimuli
+from .call_slices import Joined, Slice, join_results, slices_of
+from .commands import CallNode, TakeFingerprints
+from .errors import InvariantViolated, NodeInputError, NodeNotFoundError
+from .events import NodeError
+from .graph_builder import start_numbering
+from .identifiers import CallId, NodeId, PromptId
+from .node_errors import describe_error
+from .node_instances import NodeInstances
+from .node_interface import (
+    CurrentNodeContext,
+    Hook,
+    InterruptProcessing,
+    NodeCall,
+    NodeDefinition,
+    NodeInterface,
+    ProgressReport,
+    enter_node,
+    open_calls,
+)
+from .node_lanes import LoopMailbox, NodeLanes, ThreadLane
+from .node_registry import NodeRegistry
+from .node_values import ExecutionBlocker, NodeResult
+from .prompt_graph import GraphNode, parse_expansion
+from .prompt_scope import PromptScope
+from .validation import ValidatorCall
+
+log = logging.getLogger("studio.nodes")
+
+VALIDATION_THREADS = 4
+
+
+class NodeCaller(Protocol):
+    """Runs calls, here or elsewhere. Endings go to the `ended` that it was made with."""
+
+    def start(self, command: CallNode) -> None: ...
+
+    def take_fingerprints(self, command: TakeFingerprints) -> None: ...
+
+    def cancel(self, call_id: CallId) -> None: ...
+
+    def hand_over(self, call_id: CallId, prompt_id: PromptId, node_id: NodeId) -> None: ...
+
+
+class CallerSettings(Struct, frozen=True, kw_only=True):
+    cancel_grace: float = 5.0
+    """Seconds that a cancelled async node has for cleaning up."""
+    plain_grace: float = 1.0
+    """Seconds that a cancelled plain node has for coming to a point where it stops."""
+    hook_timeout: float = 60.0
+    """Seconds for a declaration, a validator or a change check."""
+
+
+class _OpenCall(NodeCall):
+    """A call from its start to its end."""
+
+    __slots__ = ("command", "has_ended", "instance", "is_abandoned", "lane_left", "task", "timer")
+
+    def __init__(self, command: CallNode | TakeFingerprints, node_id: NodeId, definition: NodeDefinition,
+                 report: ProgressReport) -> None:
+        super().__init__(command.call_id, command.prompt_id, node_id, definition, report)
+        self.command = command
+        self.instance: Any = None
+        self.task: asyncio.Task[None] | None = None
+        self.timer: asyncio.TimerHandle | None = None
+        self.lane_left = False
+        self.is_abandoned = False
+        self.has_ended = False
+
+
+class _Awaited(Struct):
+    """A plain function returned awaitables: the call goes on as an async one."""
+
+    slices: list[Slice]
+    returned: list[Any]
+
+
+class LocalNodeCaller:
+    """Calls nodes in this process.
+
+    :param ended: takes the stimulus of each ending, on the loop.
+    :param settle: called with a call and a continuation before its ending is told, so that what it reported last
+        goes first.
+    :param before_call: called on a thread before plain code of a node runs there.
+    """
+
+    def __init__(self, *, registry: NodeRegistry, ended: Callable[[stimuli.Stimulus], None],
+                 report: ProgressReport, settle: Callable[[NodeCall, Callable[[], None]], None],
+                 capacity: Callable[[str], int], settings: CallerSettings,
+                 before_call: Callable[[], None] | None = None) -> None:
+        self._registry = registry
+        self._tell = ended
+        self._report = report
+        self._settle = settle
+        self._settings = settings
+        self._before_call = before_call
+        self._loop = asyncio.get_running_loop()
+        self._loop_thread = threading.get_ident()
+        self._context = copy_context()
+        self.mailbox = LoopMailbox(self._loop, self._context)
+        self._lanes = NodeLanes(capacity)
+        self._validation_lane = ThreadLane("validation", VALIDATION_THREADS)
+        self._fingerprint_lanes: dict[str, ThreadLane] = {}
+        self._construction_lane = ThreadLane("constructors", VALIDATION_THREADS)
+        self._constructions: list[tuple[NodeDefinition, asyncio.Future[Any]]] = []
+        self.instances = NodeInstances()
+        self._open: dict[CallId, _OpenCall] = {}
+
+    # -- commands -----------------------------------------------------------------------------------------------
+
+    def start(self, command: CallNode) -> None:
+        definition = command.definition
+        call = _OpenCall(command, command.node_id, definition, self._report)
+        self._open[command.call_id] = open_calls[command.call_id] = call
+        if definition.is_async:
+            call.task = self._loop.create_task(self._run_async(call), context=self._context.copy())
+        else:
+            call.instance = self.instances.take(command.node_id, definition)
+            self._lanes.lane_for(definition.needs).submit(lambda: self._run_plain(call))
+
+    def take_fingerprints(self, command: TakeFingerprints) -> None:
+        node_id = command.node_ids[0]
+        call = _OpenCall(command, node_id, command.scope.definitions[command.scope.nodes[node_id].class_type],
+                         self._report)
+        self._open[command.call_id] = call
+        call.task = self._loop.create_task(self._run_fingerprints(call, command), context=self._context.copy())
+
+    def cancel(self, call_id: CallId) -> None:
+        call = self._open.get(call_id)
+        if call is None or call.is_cancelled:
+            return
+        call.is_cancelled = True
+        grace = self._settings.plain_grace
+        if call.task is not None:
+            grace = self._settings.cancel_grace
+            call.task.cancel()
+            call.task.add_done_callback(lambda _: self._end(call, stimuli.NodeCancelled(call_id=call_id)))
+        call.timer = self._loop.call_later(grace, self._abandon, call)
+
+    def hand_over(self, call_id: CallId, prompt_id: PromptId, node_id: NodeId) -> None:
+        call = self._open.get(call_id)
+        if call is not None:
+            call.prompt_id, call.node_id = prompt_id, node_id
+
+    def run_aside(self, function: Callable[[], None]) -> None:
+        """Run something that takes its time on a thread that no node waits for."""
+        self._construction_lane.submit(function)
+
+    async def close(self) -> None:
+        """Cancel what runs and wait for it as long as its grace lasts."""
+        for call_id in list(self._open):
+            self.cancel(call_id)
+        tasks = [call.task for call in self._open.values() if call.task is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=self._settings.cancel_grace)
+        for call in list(self._open.values()):
+            if call.timer is not None:
+                call.timer.cancel()
+            open_calls.pop(call.call_id, None)
+        self._lanes.close()
+        for lane in (self._validation_lane, self._construction_lane, *self._fingerprint_lanes.values()):
+            lane.close()
+
+    # -- async nodes --------------------------------------------------------------------------------------------
+
+    async def _run_async(self, call: _OpenCall) -> None:
+        try:
+            ending = await self._call_async(call)
+        except BaseException as error:
+            ending = self._ending_of(call, error)
+        self._end(call, ending)
+
+    async def _call_async(self, call: _OpenCall) -> stimuli.CallEnding:
+        command = call.command
+        assert isinstance(command, CallNode)
+        definition = call.definition
+        instance = self.instances.take(command.node_id, definition)
+        if instance is None:
+            instance = definition.create() if definition.creates_in_place else await self._construct(definition)
+        call.instance = instance
+        slices = self._slices(command)
+        if definition.lazy_check is not None and (wanted := await self._lazy_inputs(call, slices)):
+            return stimuli.InputsWanted(call_id=call.call_id, names=wanted)
+        function = definition.function(instance)
+        if len(slices) == 1:
+            one = slices[0]
+            if one.blocker is not None:
+                results: list[NodeResult | None] = [None]
+            else:
+                self._enter(call, one.index)
+                results = [definition.read_result(await function(**one.arguments))]
+        else:
+            returned = await self._gather(call, slices, function)
+            results = [None if one.blocker is not None else definition.read_result(value)
+                       for one, value in zip(slices, returned, strict=True)]
+        return await self._ending_of_results(call, join_results(definition, slices, results))
+
+    async def _gather(self, call: _OpenCall, slices: Sequence[Slice],
+                      function: Callable[..., Coroutine[Any, Any, Any]]) -> list[Any]:
+        """Run all indices side by side. The first that failed, in index order, is raised once all have ended."""
+        tasks: list[asyncio.Task[Any] | None] = []
+        for one in slices:
+            if one.blocker is not None:
+                tasks.append(None)
+                continue
+            context = self._context.copy()
+            context.run(self._enter, call, one.index)
+            tasks.append(self._loop.create_task(function(**one.arguments), context=context))
+        answers = iter(await asyncio.gather(*(one for one in tasks if one is not None), return_exceptions=True))
+        results = [None if task is None else next(answers) for task in tasks]
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return results
+
+    async def _lazy_inputs(self, call: _OpenCall, slices: Sequence[Slice]) -> list[str]:
+        """Lazy inputs that an async node, or one with an async check, asks for."""
+        definition = call.definition
+        command = call.command
+        assert isinstance(command, CallNode)
+        assert definition.lazy_check is not None
+        check = definition.lazy_check(call.instance)
+        answers: list[Any] = []
+        for one in slices:
+            if one.blocker is None:
+                if definition.lazy_check_is_async:
+                    self._enter(call, one.index)
+                    answers.append(await check(**one.arguments))
+                else:
+                    context = self._context.copy()
+                    context.run(self._enter, call, one.index)
+                    answers.append(await self._validation_lane.call(
+                        partial(context.run, self._plain, check, one.arguments)))
+        return _unevaluated_among(answers, command)
+
+    async def _construct(self, definition: NodeDefinition) -> Any:
+        """An instance whose constructor is plain code: those asked for in one turn of the loop share one hop."""
+        future = self._loop.create_future()
+        self._constructions.append((definition, future))
+        if len(self._constructions) == 1:
+            self._loop.call_soon(self._submit_constructions, context=self._context)
+        return await future
+
+    def _submit_constructions(self) -> None:
+        wanted, self._constructions = self._constructions, []
+
+        def job() -> None:
+            for definition, future in wanted:
+                try:
+                    made, failure = self._plain(definition.create, {}), None
+                except BaseException as error:
+                    made, failure = None, error
+                self.mailbox.post(_answer, (future, made, failure))
+
+        self._construction_lane.submit(job)
+
+    # -- plain nodes --------------------------------------------------------------------------------------------
+
+    def _run_plain(self, call: _OpenCall) -> None:
+        """On a thread of the lane whose token the call holds."""
+        try:
+            outcome: Any = self._call_plain(call)
+        except BaseException as error:
+            outcome = error
+        self.mailbox.post(self._plain_done, (call, outcome))
+
+    def _call_plain(self, call: _OpenCall) -> "stimuli.CallEnding | Joined | _Awaited":
+        if call.is_cancelled:
+            raise InterruptProcessing
+        command = call.command
+        assert isinstance(command, CallNode)
+        definition = call.definition
+        if call.instance is None:
+            context = self._context.copy()
+            call.instance = context.run(self._plain_in_context, call, None, definition.create, {})
+        slices = self._slices(command)
+        if definition.lazy_check is not None and not definition.lazy_check_is_async:
+            check = definition.lazy_check(call.instance)
+            answers = [self._context.copy().run(self._plain_in_context, call, one.index, check, one.arguments)
+                       for one in slices if one.blocker is None]
+            if wanted := _unevaluated_among(answers, command):
+                return stimuli.InputsWanted(call_id=call.call_id, names=wanted)
+        function = definition.function(call.instance)
+        returned: list[Any] = []
+        for one in slices:
+            if one.blocker is not None:
+                returned.append(None)
+                continue
+            if call.is_cancelled:
+                raise InterruptProcessing
+            returned.append(self._context.copy().run(
+                self._plain_in_context, call, one.index, function, one.arguments))
+        if any(inspect.isawaitable(value) for value in returned):
+            return _Awaited(slices, returned)
+        results = [None if one.blocker is not None else definition.read_result(value)
+                   for one, value in zip(slices, returned, strict=True)]
+        return join_results(definition, slices, results)
+
+    def _plain_in_context(self, call: _OpenCall, index: int | None, function: Callable[..., Any],
+                          arguments: dict[str, Any]) -> Any:
+        self._enter(call, index)
+        return self._plain(function, arguments)
+
+    def _plain(self, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
+        """Call plain code of a node, never on the loop's thread."""
+        if threading.get_ident() == self._loop_thread:
+            raise InvariantViolated(f"plain code of a node on the thread of the loop: {function!r}")
+        if self._before_call is not None:
+            self._before_call()
+        return function(**arguments)
+
+    def _plain_done(self, letter: "tuple[_OpenCall, Any]") -> None:
+        """On the loop: a plain call has come back from its thread."""
+        call, outcome = letter
+        if isinstance(outcome, stimuli.CallEnding):
+            self._end(call, outcome)
+        elif isinstance(outcome, BaseException):
+            self._end(call, self._ending_of(call, outcome))
+        elif call.is_abandoned:
+            self._end(call, stimuli.NodeCancelled(call_id=call.call_id))
+        elif isinstance(outcome, Joined) and outcome.expansion is None:
+            self._end(call, stimuli.NodeReturned(call_id=call.call_id, record=outcome.record,
+                                                 blocked=outcome.blocked))
+        else:  # it goes on, on the loop
+            rest = self._await_returned(call, outcome) if isinstance(outcome, _Awaited) \
+                else self._ending_of_results(call, outcome)
+            call.task = self._loop.create_task(self._finish(call, rest), context=self._context.copy())
+            if call.is_cancelled:
+                call.task.cancel()
+
+    async def _finish(self, call: _OpenCall, rest: Awaitable[stimuli.CallEnding]) -> None:
+        try:
+            ending = await rest
+        except BaseException as error:
+            ending = self._ending_of(call, error)
+        self._end(call, ending)
+
+    async def _await_returned(self, call: _OpenCall, awaited: _Awaited) -> stimuli.CallEnding:
+        """A plain function returned awaitables: they are awaited here, after its tokens were given back."""
+        definition = call.definition
+        call.lane_left = True
+        self._tell(stimuli.CallLeftLane(call_id=call.call_id))
+        results: list[NodeResult | None] = []
+        for one, value in zip(awaited.slices, awaited.returned, strict=True):
+            if one.blocker is not None:
+                results.append(None)
+                continue
+            if inspect.isawaitable(value):
+                self._enter(call, one.index)
+                value = await value
+            results.append(definition.read_result(value))
+        return await self._ending_of_results(call, join_results(definition, awaited.slices, results))
+
+    # -- hooks --------------------------------------------------------------------------------------------------
+
+    def describe(self, definitions: Mapping[str, NodeDefinition],
+                 asked: Callable[[str], None]) -> tuple[dict[str, NodeInterface], dict[str, BaseException]]:
+        """What classes declare now, and why some could not. Plain code: call it on a thread.
+
+        :param asked: told the name of each class before it is asked, to name one that hangs.
+        """
+        interfaces: dict[str, NodeInterface] = {}
+        failed: dict[str, BaseException] = {}
+        for name, definition in definitions.items():
+            asked(name)
+            try:
+                interfaces[name] = self._plain(definition.describe, {})
+            except Exception as error:
+                failed[name] = error
+        return interfaces, failed
+
+    async def on_validation_lane(self, function: Callable[[], Any]) -> Any:
+        """Run something that asks nodes for declarations, on the validators' threads.
+
+        :raises TimeoutError: it took longer than `hook_timeout`.
+        """
+        return await self._validation_lane.call(function, timeout=self._settings.hook_timeout)
+
+    async def ask_validators(self, calls: Sequence[ValidatorCall], scope: PromptScope) -> list[Any]:
+        """The answers of nodes' validators in the order of `calls`; an exception stands for itself."""
+        plain = [(index, call) for index, call in enumerate(calls)
+                 if call.definition.validate is not None and not call.definition.validate.is_async]
+        answers: list[Any] = [None] * len(calls)
+        waiting = [asyncio.ensure_future(self._validate_async(index, call, scope, answers))
+                   for index, call in enumerate(calls)
+                   if call.definition.validate is not None and call.definition.validate.is_async]
+        last = [0]
+
+        def job() -> None:
+            for position, (index, call) in enumerate(plain):
+                last[0] = position
+                try:
+                    answers[index] = self._plain(self._hook(call).call, self._validator_arguments(call, scope))
+                except BaseException as error:
+                    answers[index] = error
+
+        while plain:
+            try:
+                await self._validation_lane.call(job, timeout=self._settings.hook_timeout)
+                break
+            except TimeoutError:
+                index, call = plain[last[0]]
+                answers[index] = self._late(call.definition, "validator")
+                plain = plain[last[0] + 1:]
+        if waiting:
+            await asyncio.gather(*waiting)
+        return answers
+
+    async def _validate_async(self, index: int, call: ValidatorCall, scope: PromptScope,
+                              answers: list[Any]) -> None:
+        try:
+            answers[index] = await asyncio.wait_for(
+                self._hook(call).call(**self._validator_arguments(call, scope)), self._settings.hook_timeout)
+        except TimeoutError:
+            answers[index] = self._late(call.definition, "validator")
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            answers[index] = error
+        except BaseException as error:
+            answers[index] = error
+
+    @staticmethod
+    def _hook(call: ValidatorCall) -> Hook:
+        hook = call.definition.validate
+        assert hook is not None
+        return hook
+
+    def _validator_arguments(self, call: ValidatorCall, scope: PromptScope) -> dict[str, Any]:
+        interface = scope.interfaces[call.definition.class_type]
+        if not interface.hidden:
+            return call.arguments
+        return {**call.arguments, **self._hidden_for_hook(self._hook(call), call.definition, interface, scope,
+                                                          call.node_id)}
+
+    @staticmethod
+    def _hidden_for_hook(hook: Hook, definition: NodeDefinition, interface: NodeInterface, scope: PromptScope,
+                         node_id: NodeId) -> dict[str, Any]:
+        wrap = definition.input_is_list
+        return {name: [value] if wrap else value
+                for name, value in definition.hidden_values(interface, scope, node_id, True).items()
+                if hook.takes(name)}
+
+    def _late(self, definition: NodeDefinition, what: str) -> TimeoutError:
+        return TimeoutError(f"the {what} of {definition.class_type} ({definition.origin}) did not answer within "
+                            f"{self._settings.hook_timeout:g} s")
+
+    async def _run_fingerprints(self, call: _OpenCall, command: TakeFingerprints) -> None:
+        nodes = [command.scope.nodes[node_id] for node_id in command.node_ids]
+        try:
+            fingerprints = await self._fingerprints(nodes, command.scope)
+            ending: stimuli.CallEnding = stimuli.FingerprintsTaken(
+                call_id=command.call_id, fingerprints=fingerprints)
+        except _HookLate as late:
+            ending = stimuli.NodeRaised(call_id=command.call_id, node_id=late.node_id, error=NodeError(
+                exception_type="TimeoutError", exception_message=f"{late}\n"))
+        except BaseException as error:
+            ending = self._ending_of(call, error)
+        self._end(call, ending)
+
+    async def _fingerprints(self, nodes: Iterable[GraphNode], scope: PromptScope) -> dict[NodeId, Any]:
+        """Ask change checks: plain ones one at a time for each pack, async ones side by side."""
+        found: dict[NodeId, Any] = {}
+        plain: dict[str, list[tuple[GraphNode, NodeDefinition]]] = {}
+        waiting = []
+        for node in nodes:
+            definition = scope.definitions[node.class_type]
+            if definition.fingerprint is None:
+                continue
+            if definition.fingerprint.is_async:
+                waiting.append(self._fingerprint_async(node, definition, scope, found))
+            else:
+                plain.setdefault(definition.origin, []).append((node, definition))
+        waiting += [self._fingerprint_plain(origin, group, scope, found) for origin, group in plain.items()]
+        await asyncio.gather(*waiting)
+        return found
+
+    def _fingerprint_arguments(self, node: GraphNode, definition: NodeDefinition,
+                               scope: PromptScope) -> dict[str, Any]:
+        hook, interface = definition.fingerprint, scope.interfaces[node.class_type]
+        assert hook is not None
+        linked = {link.name for link in node.links}
+        wrap = definition.input_is_list
+        arguments: dict[str, Any] = {}
+        for name, value in node.inputs.items():
+            if interface.spec(name) is not None and hook.takes(name):
+                value = None if name in linked else value
+                arguments[name] = (None,) if wrap and name in linked else [value] if wrap else value
+        arguments.update(self._hidden_for_hook(hook, definition, interface, scope, node.node_id))
+        return arguments
+
+    async def _fingerprint_plain(self, origin: str, group: list[tuple[GraphNode, NodeDefinition]],
+                                 scope: PromptScope, found: dict[NodeId, Any]) -> None:
+        lane = self._fingerprint_lanes.get(origin)
+        if lane is None:
+            lane = self._fingerprint_lanes[origin] = ThreadLane("fingerprints", 1)
+        for node, definition in group:
+            hook = definition.fingerprint
+            assert hook is not None
+            arguments = self._fingerprint_arguments(node, definition, scope)
+            try:
+                answer = await lane.call(partial(self._plain, hook.call, arguments),
+                                         timeout=self._settings.hook_timeout)
+            except TimeoutError:
+                raise _HookLate(node.node_id, str(self._late(definition, "change check"))) from None
+            except Exception as error:
+                answer = self._unknown_fingerprint(node, definition, error)
+            found[node.node_id] = scope.fingerprints[node.node_id] = _fingerprint(answer)
+
+    async def _fingerprint_async(self, node: GraphNode, definition: NodeDefinition, scope: PromptScope,
+                                 found: dict[NodeId, Any]) -> None:
+        hook = definition.fingerprint
+        assert hook is not None
+        try:
+            answer = await asyncio.wait_for(hook.call(**self._fingerprint_arguments(node, definition, scope)),
+                                            self._settings.hook_timeout)
+        except TimeoutError:
+            raise _HookLate(node.node_id, str(self._late(definition, "change check"))) from None
+        except Exception as error:
+            answer = self._unknown_fingerprint(node, definition, error)
+        found[node.node_id] = scope.fingerprints[node.node_id] = _fingerprint(answer)
+
+    @staticmethod
+    def _unknown_fingerprint(node: GraphNode, definition: NodeDefinition, error: Exception) -> float:
+        log.warning("the change check of node %s (%s) raised %s: it runs each time", node.node_id,
+                    definition.class_type, type(error).__name__, exc_info=error)
+        return math.nan
+
+    # -- endings ------------------------------------------------------------------------------------------------
+
+    def _slices(self, command: CallNode) -> list[Slice]:
+        definition = command.definition
+        hidden = definition.hidden_values(command.interface, command.scope, command.node_id, False) \
+            if command.interface.hidden else {}
+        return slices_of(command.inputs, hidden, definition.input_is_list)
+
+    @staticmethod
+    def _enter(call: _OpenCall, index: int | None) -> None:
+        enter_node(CurrentNodeContext("", "", index, call=call))
+        start_numbering(call.node_id, index)
+
+    async def _ending_of_results(self, call: _OpenCall, joined: Joined) -> stimuli.CallEnding:
+        if joined.expansion is None:
+            return stimuli.NodeReturned(call_id=call.call_id, record=joined.record, blocked=joined.blocked)
+        command = call.command
+        assert isinstance(command, CallNode) and joined.pieces is not None
+        scope = command.scope
+        nodes = parse_expansion(joined.expansion)
+        await self._learn_classes({node.class_type for node in nodes}, scope)
+        asked = [node for node in nodes if node.given_fingerprint is None
+                 and scope.definitions[node.class_type].fingerprint is not None]
+        fingerprints: dict[NodeId, Any] = {node.node_id: node.given_fingerprint for node in nodes
+                                           if node.given_fingerprint is not None}
+        if asked:
+            fingerprints.update(await self._fingerprints(asked, scope))
+        return stimuli.NodeExpanded(
+            call_id=call.call_id, nodes=nodes, pieces=joined.pieces, fingerprints=fingerprints,
+            ui=joined.record.ui, blocked=joined.blocked)
+
+    async def _learn_classes(self, class_types: set[str], scope: PromptScope) -> None:
+        """Have classes that an expansion brings declare themselves, unless the prompt knows them."""
+        new: dict[str, NodeDefinition] = {}
+        for name in sorted(class_types - scope.interfaces.keys()):
+            definition = self._registry.get(name)
+            if definition is None:
+                raise NodeNotFoundError(f"an expansion names the class {name!r}, which does not exist")
+            new[name] = definition
+        if new:
+            interfaces, failed = await self.on_validation_lane(lambda: self.describe(new, lambda _: None))
+            for error in failed.values():
+                raise error
+            scope.definitions.update(new)
+            scope.interfaces.update(interfaces)
+
+    def _ending_of(self, call: _OpenCall, error: BaseException) -> stimuli.CallEnding:
+        """How a call ended that raised."""
+        if isinstance(error, InterruptProcessing) or (isinstance(error, asyncio.CancelledError)
+                                                      and call.is_cancelled):
+            return stimuli.NodeCancelled(call_id=call.call_id)
+        command = call.command
+        inputs = command.inputs if isinstance(command, CallNode) else {}
+        described = describe_error(error, inputs)
+        # A frame of the node holds its inputs, and through them memory, for as long as the exception lives.
+        error.__traceback__ = None
+        return stimuli.NodeRaised(call_id=call.call_id, error=described)
+
+    def _abandon(self, call: _OpenCall) -> None:
+        """A cancelled call did not stop in time: its prompt goes on without it."""
+        if call.has_ended or call.is_abandoned:
+            return
+        call.is_abandoned = True
+        log.warning("node %s (%s) did not stop when it was cancelled; it keeps its tokens until it returns",
+                    call.node_id, call.definition.class_type)
+        self._tell(stimuli.NodeAbandoned(call_id=call.call_id))
+
+    def _end(self, call: _OpenCall, ending: stimuli.CallEnding) -> None:
+        """The code of a call has ended. Tells so once, after what it reported last."""
+        if call.has_ended:
+            return
+        call.has_ended = True
+        del self._open[call.call_id]
+        open_calls.pop(call.call_id, None)
+        if call.timer is not None:
+            call.timer.cancel()
+        if call.is_abandoned:
+            self._tell(stimuli.CallReturned(call_id=call.call_id))
+            return
+        if call.instance is not None:
+            self.instances.give_back(call.node_id, call.definition, call.instance)
+        self._settle(call, lambda: self._tell(ending))
+
+
+class _HookLate(Exception):
+    """A change check did not answer in time."""
+
+    def __init__(self, node_id: NodeId, sentence: str) -> None:
+        super().__init__(sentence)
+        self.node_id = node_id
+
+
+def _fingerprint(answer: Any) -> Any:
+    """A change check's answer as it counts: wrapped, since None and no check differ, and a blocker counts as None."""
+    return [None if isinstance(answer, ExecutionBlocker) else answer]
+
+
+def _unevaluated_among(answers: Iterable[Any], command: CallNode) -> list[str]:
+    """Inputs that lazy checks named and that have no value yet.
+
+    :raises NodeInputError: one of them is no input of the node at all.
+    """
+    names: dict[str, None] = {}
+    for answer in answers:
+        if isinstance(answer, list):
+            for name in answer:
+                names[name] = None
+    for name in names:
+        if name not in command.inputs:
+            raise NodeInputError(f"Node {command.node_id} says it needs input {name}, but there is no input to that "
+                                 "node at all")
+    return [name for name in names if name in command.unevaluated]
+
+
+def _answer(letter: "tuple[asyncio.Future[Any], Any, BaseException | None]") -> None:
+    future, made, failure = letter
+    if future.done():
+        return
+    if failure is not None:
+        future.set_exception(failure)
+    else:
+        future.set_result(made)
+

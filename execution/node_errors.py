@@ -1,0 +1,64 @@
+"""What an exception of a node says, put into words that keep nothing alive and can always be sent."""
+
+import traceback
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+from .events import NodeError
+
+_LONGEST_VALUE = 10_000
+_MOST_VALUES = 100
+_OWN_FILES = ("node_caller.py",)
+
+_OUT_OF_MEMORY_HINT = ("The machine ran out of memory. Cached outputs were dropped; a smaller batch or picture may "
+                       "fit now. The queue goes on.")
+
+
+def describe_error(error: BaseException, inputs: Mapping[str, Sequence[Any]]) -> NodeError:
+    """An exception, its traceback from the node's own code on, and the inputs that the node was called with."""
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    out_of_memory = isinstance(error, MemoryError) or any(
+        one.__name__ == "OutOfMemoryError" for one in kind.__mro__)
+    hint = _OUT_OF_MEMORY_HINT if out_of_memory else ""
+    lines = traceback.format_tb(_own_part(error.__traceback__))
+    if isinstance(error, BaseExceptionGroup):
+        lines += [line for one in error.exceptions for line in _format_safely(one)]
+    return NodeError(
+        exception_type=name, exception_message=f"{_text_of(error)}\n{hint}", traceback=lines,
+        current_inputs={name: [_shown(value) for value in list(values)[:_MOST_VALUES]]
+                        for name, values in inputs.items()},
+        out_of_memory=out_of_memory)
+
+
+def _own_part(trace: TracebackType | None) -> TracebackType | None:
+    """Leave out the frames of the engine, unless there are no others."""
+    part = trace
+    while part is not None and part.tb_frame.f_code.co_filename.endswith(_OWN_FILES):
+        part = part.tb_next
+    return part if part is not None else trace
+
+
+def _format_safely(error: BaseException) -> list[str]:
+    try:
+        return traceback.format_exception(error)
+    except Exception:
+        return [f"{type(error).__name__}: (cannot be printed)\n"]
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return f"({type(error).__name__}, which cannot be printed)"
+
+
+def _shown(value: Any) -> Any:
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    try:
+        text = value if isinstance(value, str) else str(value)
+    except Exception:
+        return f"({type(value).__name__}, which cannot be printed)"
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}… ({len(text)} characters)"

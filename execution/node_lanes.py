@@ -1,0 +1,152 @@
+"""The threads that run what is not `async def`: one for life for each gpu token, a bounded group for any other pool.
+
+They are daemon threads of our own, since executors of the standard library join theirs at exit, so that one stuck
+node would make Ctrl-C hang.
+"""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from contextvars import Context
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class LoopMailbox:
+    """Brings calls from any thread to the loop: many that come together cost one wake-up."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, context: Context) -> None:
+        self._loop = loop
+        self._context = context
+        self._letters: deque[tuple[Callable[[Any], None], Any]] = deque()
+        self._is_called = False
+
+    def post(self, function: Callable[[Any], None], argument: Any) -> None:
+        """Have `function(argument)` called on the loop, after all that was posted before. Lost if it is closed."""
+        self._letters.append((function, argument))
+        if not self._is_called:
+            self._is_called = True
+            try:
+                self._loop.call_soon_threadsafe(self._deliver, context=self._context)
+            except RuntimeError:
+                self._letters.clear()
+
+    def _deliver(self) -> None:
+        self._is_called = False  # first: what is posted from here on may come once too often, never too late
+        letters = self._letters
+        while letters:
+            function, argument = letters.popleft()
+            function(argument)
+
+
+class ThreadLane:
+    """A queue of jobs and up to `size` threads that take them. Threads are started when there is work for them."""
+
+    def __init__(self, name: str, size: int) -> None:
+        self.name = name
+        self._size = size
+        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._unfinished = 0
+        self._threads = 0
+        self._is_closed = False
+
+    def submit(self, job: Callable[[], None]) -> None:
+        """Have a job run on a thread of this lane. It must not raise."""
+        with self._lock:
+            self._unfinished += 1
+            starts_thread = self._unfinished > self._threads and self._threads < self._size
+            if starts_thread:
+                self._threads += 1
+                number = self._threads
+        if starts_thread:
+            threading.Thread(target=self._work, name=f"studio-{self.name}-{number}", daemon=True).start()
+        self._jobs.put(job)
+
+    def write_off_thread(self) -> None:
+        """A job hangs and will not be waited for: its thread does not count any more."""
+        with self._lock:
+            self._size += 1
+
+    def close(self) -> None:
+        """Let the threads end once they have done what is queued; a stuck one is left behind."""
+        self._is_closed = True
+        with self._lock:
+            for _ in range(self._threads):
+                self._jobs.put(None)
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            job()
+            del job  # a job holds the inputs of a node
+            with self._lock:
+                self._unfinished -= 1
+
+    async def call(self, function: Callable[[], T], *, timeout: float | None = None) -> T:
+        """Run a function on this lane and wait for what it returns or raises.
+
+        :raises TimeoutError: it did not return in time. Its thread is written off.
+        """
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[T] = loop.create_future()
+
+        def job() -> None:
+            try:
+                result = function()
+            except BaseException as error:
+                # A future takes no StopIteration.
+                failure = error if not isinstance(error, StopIteration) else RuntimeError("StopIteration raised")
+                deliver: tuple[Callable[..., None], Any] = (_fail, failure)
+            else:
+                deliver = (_succeed, result)
+            try:
+                loop.call_soon_threadsafe(deliver[0], answer, deliver[1])
+            except RuntimeError:
+                pass  # the loop is closed: nobody waits
+
+        self.submit(job)
+        if timeout is None:
+            return await answer
+        try:
+            return await asyncio.wait_for(answer, timeout)
+        except TimeoutError:
+            if answer.cancelled():
+                self.write_off_thread()
+            raise
+
+
+def _succeed(answer: "asyncio.Future[T]", result: T) -> None:
+    if not answer.done():
+        answer.set_result(result)
+
+
+def _fail(answer: "asyncio.Future[Any]", error: BaseException) -> None:
+    if not answer.done():
+        answer.set_exception(error)
+
+
+class NodeLanes:
+    """The lane of each pool, made when it is first used.
+
+    :param capacity: tokens of a pool, which bounds the threads of its lane.
+    """
+
+    def __init__(self, capacity: Callable[[str], int]) -> None:
+        self._capacity = capacity
+        self._lanes: dict[str, ThreadLane] = {}
+
+    def lane_for(self, needs: Iterable[tuple[str, int]]) -> ThreadLane:
+        """Where a call with these needs runs: on a gpu thread if it holds a gpu token."""
+        pools = [pool for pool, _ in needs]
+        name = "gpu" if "gpu" in pools else pools[0] if pools else "blocking"
+        lane = self._lanes.get(name)
+        if lane is None:
+            lane = self._lanes[name] = ThreadLane(name, self._capacity(name))
+        return lane
+
+    def close(self) -> None:
+        for lane in self._lanes.values():
+            lane.close()

@@ -1,0 +1,290 @@
+"""What nodes tell of themselves while they run: `ProgressBar`, previews, and the tables of progress of a prompt.
+
+It comes from any thread under the id of a call, hops to the loop, and is dropped once that call has ended. A node's
+ticks go out at most 20 times a second, the last one always, before the end of the node is told.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from .clock import Clock
+from .events import (
+    Event,
+    NodeFinished,
+    NodePlace,
+    NodePreviewed,
+    NodeProgressed,
+    NodeStarted,
+    ProgressRow,
+    ProgressTabled,
+    PromptFinished,
+)
+from .identifiers import CallId, NodeId, PromptId
+from .node_interface import CurrentNodeContext, InterruptProcessing, NodeCall, find_call, get_current_node
+from .node_lanes import LoopMailbox, ThreadLane
+
+INTERVAL = 0.05
+"""Seconds between two ticks of a node, and between two tables of a prompt."""
+
+Preview = tuple[str, Any, int | None]
+"""(`JPEG` or `PNG`, a picture, the largest side in pixels or None)."""
+
+EncodePreview = Callable[[Preview], tuple[str, bytes]]
+"""Makes (format, bytes) of a preview. Runs on a thread."""
+
+
+class ProgressBar:
+    """Shows how far a node is. Works from any thread or task of the node; each update is also a point where a
+    cancelled node stops.
+
+    :param total: the value at which the node is done, in whatever unit.
+    :param node_id: the node; by default the one being called.
+    """
+
+    def __init__(self, total: float, node_id: str | None = None) -> None:
+        self.total = total
+        self.current: float = 0
+        context = get_current_node()
+        self.node_id = node_id if node_id is not None else context.unique_id if context is not None else None
+        self._call = find_call(node_id)
+
+    def update(self, value: float) -> None:
+        """Go on by `value`.
+
+        :raises InterruptProcessing: the prompt was cancelled.
+        """
+        self.update_absolute(self.current + value)
+
+    def update_absolute(self, value: float, total: float | None = None, preview: Preview | None = None) -> None:
+        """Go to `value`, which is limited to the total.
+
+        :param preview: a picture of work in progress: (`JPEG` or `PNG`, PIL image, largest side or None).
+        :raises InterruptProcessing: the prompt was cancelled.
+        """
+        if total is not None:
+            self.total = total
+        self.current = min(value, self.total)
+        call = self._call
+        if call is None:
+            call = self._call = find_call(self.node_id)
+            if call is None:
+                return
+        if call.is_cancelled:
+            raise InterruptProcessing
+        call.report(call, NodeId(self.node_id or call.node_id), self.current, self.total, preview, False)
+
+
+def report_progress(value: float, maximum: float, node_id: str | None = None, preview: Preview | None = None) -> None:
+    """Tell progress without a bar: it is in tables and previews alone, and stops nobody.
+
+    :raises ValueError: called outside of a node, without naming one.
+    """
+    context = get_current_node()
+    if node_id is None and context is None:
+        raise ValueError("no node is being called here: name one")
+    call = find_call(node_id)
+    if call is not None:
+        call.report(call, NodeId(node_id or call.node_id), value, maximum, preview, True)
+
+
+class _Track:
+    """What one node of a call reported last, and when it was passed on."""
+
+    __slots__ = ("call", "is_dirty", "is_posted", "maximum", "node_id", "preview", "registry_only", "sent_at",
+                 "timer", "value")
+
+    def __init__(self, call: NodeCall, node_id: NodeId) -> None:
+        self.call = call
+        self.node_id = node_id
+        self.value: float = 0
+        self.maximum: float = 1
+        self.preview: Preview | None = None
+        self.registry_only = False
+        self.is_posted = False
+        self.is_dirty = False
+        self.sent_at = -1e9
+        self.timer: asyncio.TimerHandle | None = None
+
+
+class ProgressDesk:
+    """Takes what nodes report, and passes it on as events.
+
+    :param publish: takes events, on the loop.
+    :param place_of: where a node of a prompt stands; None if it is not of that prompt.
+    :param encode: makes bytes of previews; without it there are none.
+    """
+
+    def __init__(self, clock: Clock, publish: Callable[[Event], None],
+                 place_of: Callable[[PromptId, NodeId], NodePlace | None], encode: EncodePreview | None) -> None:
+        self._clock = clock
+        self._publish = publish
+        self._place_of = place_of
+        self._encode = encode
+        self._loop = asyncio.get_running_loop()
+        self._loop_thread = threading.get_ident()
+        self._mailbox: LoopMailbox | None = None
+        self._lane = ThreadLane("previews", 1)
+        self._tracks: dict[CallId, dict[NodeId, _Track]] = {}
+        self._encoding: dict[CallId, int] = {}
+        self._continuations: dict[CallId, Callable[[], None]] = {}
+
+    def use(self, mailbox: LoopMailbox) -> None:
+        """The way from threads to the loop; the same that calls end on, so that nothing overtakes its end."""
+        self._mailbox = mailbox
+
+    def report(self, call: NodeCall, node_id: NodeId, value: float, maximum: float, preview: Preview | None,
+               registry_only: bool) -> None:
+        """From any thread. Reports that come faster than they are passed on replace each other."""
+        tracks = self._tracks.get(call.call_id)
+        if tracks is None:
+            tracks = self._tracks.setdefault(call.call_id, {})
+        track = tracks.get(node_id)
+        if track is None:
+            track = tracks.setdefault(node_id, _Track(call, node_id))
+        track.value, track.maximum, track.registry_only = value, maximum, registry_only
+        if preview is not None:
+            track.preview = preview
+        track.is_dirty = True
+        if not track.is_posted:
+            track.is_posted = True
+            if threading.get_ident() == self._loop_thread:
+                self._take(track)
+            elif self._mailbox is not None:
+                self._mailbox.post(self._take, track)
+
+    def settle(self, call: NodeCall, go_on: Callable[[], None]) -> None:
+        """A call has ended: pass on what it reported last, then go on."""
+        tracks = self._tracks.get(call.call_id)
+        if tracks is not None:
+            for track in tracks.values():
+                if track.timer is not None:
+                    track.timer.cancel()
+                if track.is_dirty and not call.is_cancelled:
+                    self._send(track)
+            del self._tracks[call.call_id]
+            if call.call_id in self._encoding:
+                self._continuations[call.call_id] = go_on
+                return
+        go_on()
+
+    def close(self) -> None:
+        self._lane.close()
+
+    def _take(self, track: _Track) -> None:
+        track.is_posted = False
+        if track.call.call_id not in self._tracks or not track.is_dirty or track.timer is not None:
+            return
+        wait = track.sent_at + INTERVAL - self._clock.monotonic()
+        if wait <= 0:
+            self._send(track)
+        else:
+            track.is_posted = True  # the timer will look
+            track.timer = self._loop.call_later(wait, self._timer_due, track)
+
+    def _timer_due(self, track: _Track) -> None:
+        track.timer = None
+        self._take(track)
+
+    def _send(self, track: _Track) -> None:
+        track.is_dirty = False
+        track.sent_at = self._clock.monotonic()
+        call = track.call
+        place = self._place_of(call.prompt_id, track.node_id)
+        if place is None:
+            return
+        self._publish(NodeProgressed(prompt_id=call.prompt_id, place=place, value=track.value,
+                                     maximum=track.maximum, registry_only=track.registry_only))
+        if track.preview is not None and self._encode is not None and self._mailbox is not None:
+            preview, track.preview = track.preview, None
+            self._encoding[call.call_id] = self._encoding.get(call.call_id, 0) + 1
+            encode, mailbox = self._encode, self._mailbox
+            registry_only = track.registry_only
+
+            def job() -> None:
+                try:
+                    encoded: Any = encode(preview)
+                except Exception as error:
+                    encoded = error
+                mailbox.post(self._encoded, (call, place, encoded, registry_only))
+
+            self._lane.submit(job)
+
+    def _encoded(self, letter: tuple[NodeCall, NodePlace, Any, bool]) -> None:
+        call, place, encoded, registry_only = letter
+        if not isinstance(encoded, Exception):
+            kind, image = encoded
+            self._publish(NodePreviewed(prompt_id=call.prompt_id, place=place, image=image, format=kind,
+                                        registry_only=registry_only))
+        self._encoding[call.call_id] -= 1
+        if not self._encoding[call.call_id]:
+            del self._encoding[call.call_id]
+            go_on = self._continuations.pop(call.call_id, None)
+            if go_on is not None:
+                go_on()
+
+
+class ProgressTables:
+    """Keeps, for each running prompt, how far every node is, and has it told at most once an interval."""
+
+    def __init__(self, publish: Callable[[Event], None]) -> None:
+        self._publish = publish
+        self._loop = asyncio.get_running_loop()
+        self._rows: dict[PromptId, dict[NodeId, ProgressRow]] = {}
+        self._dirty: dict[PromptId, None] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def note(self, event: Event) -> None:
+        """Take what an event says of progress. The last table of a prompt goes out before its end."""
+        kind = event.__class__
+        if kind is NodeStarted:
+            assert isinstance(event, NodeStarted)
+            self._set(event.prompt_id, event.place, 0.0, 1.0, "running")
+        elif kind is NodeFinished:
+            assert isinstance(event, NodeFinished)
+            if not event.from_cache:
+                row = self._rows.get(event.prompt_id, {}).get(event.place.node_id)
+                maximum = 1.0 if row is None else row.max
+                self._set(event.prompt_id, event.place, maximum, maximum, "finished")
+            elif event.is_output:
+                self._set(event.prompt_id, event.place, 1, 1, "finished")
+        elif kind is NodeProgressed:
+            assert isinstance(event, NodeProgressed)
+            self._set(event.prompt_id, event.place, event.value, event.maximum, "running")
+        elif kind is PromptFinished:
+            assert isinstance(event, PromptFinished)
+            if event.prompt_id in self._dirty:
+                self._tell(event.prompt_id)
+            self._rows.pop(event.prompt_id, None)
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _set(self, prompt_id: PromptId, place: NodePlace, value: float, maximum: float, state: str) -> None:
+        rows = self._rows.get(prompt_id)
+        if rows is None:
+            rows = self._rows[prompt_id] = {}
+        row = rows.get(place.node_id)
+        if row is None:
+            rows[place.node_id] = ProgressRow(
+                value=value, max=maximum, state=state, node_id=place.node_id, prompt_id=prompt_id,
+                display_node_id=place.display_id, parent_node_id=place.parent_id, real_node_id=place.real_id)
+        else:
+            row.value, row.max, row.state = value, maximum, state
+        self._dirty[prompt_id] = None
+        if self._timer is None:
+            self._timer = self._loop.call_later(INTERVAL, self._due)
+
+    def _due(self) -> None:
+        self._timer = None
+        for prompt_id in list(self._dirty):
+            self._tell(prompt_id)
+
+    def _tell(self, prompt_id: PromptId) -> None:
+        del self._dirty[prompt_id]
+        self._publish(ProgressTabled(prompt_id=prompt_id, rows=self._rows[prompt_id]))
+
+
+__all__ = ["CurrentNodeContext", "Preview", "ProgressBar", "ProgressDesk", "ProgressTables", "report_progress"]

@@ -1,0 +1,681 @@
+"""All prompts, and which call may run when. Facts go in, instructions come out; nothing here waits or knows time.
+
+`Scheduler.apply` is the only way its state changes. What it holds:
+
+- the queue of pending prompts, and the running ones (`PromptRun`: states of their nodes),
+- calls (`Call`): waiting for tokens, running, cancelled, or abandoned by their prompt but not by their thread,
+- the pools' tokens, and the cache of outputs.
+"""
+
+import heapq
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, cast
+
+from . import commands, events, stimuli
+from .errors import DependencyCycleError, InvariantViolated, StudioError
+from .events import NodeError, Outcome
+from .identifiers import CallId, NodeId, PromptId
+from .node_values import OutputRecord
+from .output_cache import OutputCache
+from .prompt_run import Call, CallState, NodeRun, NodeState, PromptRun
+from .resource_pools import Needs, ResourcePools
+from .signatures import Signature
+
+MOST_OPEN_PROMPTS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class QueueEntry:
+    """A pending or running prompt, as it is shown."""
+
+    prompt_id: PromptId
+    number: int | float
+    prompt: Mapping[str, Any]
+    extra_data: Mapping[str, Any]
+    outputs: Sequence[NodeId]
+
+
+@dataclass
+class SchedulerSettings:
+    max_running_prompts: int = 4
+    """Prompts beside each other that have a call on a lane or waiting for tokens. With 1, prompts run strictly
+    one after the other, as on a serial host."""
+    pools: Mapping[str, int] = field(default_factory=lambda: {"gpu": 1, "cpu": 2})
+
+
+class Scheduler:
+    """Decides. See the module's docstring for what it holds."""
+
+    def __init__(self, settings: SchedulerSettings, cache: OutputCache) -> None:
+        self.pools = ResourcePools(settings.pools)
+        self.cache = cache
+        self._most_busy = settings.max_running_prompts
+        self._most_open = 1 if settings.max_running_prompts == 1 else MOST_OPEN_PROMPTS
+        self._pending: list[tuple[float, int, PromptRun]] = []  # a heap
+        self._runs: dict[PromptId, PromptRun] = {}  # pending and running
+        self._running: dict[PromptId, PromptRun] = {}
+        self._busy = 0
+        self._calls: dict[CallId, Call] = {}
+        self._shared: dict[Signature, Call] = {}
+        self._token_queues: dict[Needs, list[tuple[float, int, int, int, Call]]] = {}  # heaps
+        self._arrivals = count()
+        self._call_ids = count(1)
+        self._starts = count(1)
+        self._out: list[commands.Command] = []
+        self._tokens_moved = False
+
+    # -- what others may look at ----------------------------------------------------------------------------
+
+    @property
+    def remaining(self) -> int:
+        """Pending and running prompts together."""
+        return len(self._runs)
+
+    def knows(self, prompt_id: PromptId) -> bool:
+        return prompt_id in self._runs
+
+    def is_running(self, prompt_id: PromptId) -> bool:
+        return prompt_id in self._running
+
+    def running(self) -> list[QueueEntry]:
+        return [_entry(run) for run in self._running.values()]
+
+    def pending(self) -> list[QueueEntry]:
+        """Pending prompts, the next one first."""
+        return [_entry(run) for _, _, run in sorted(self._pending, key=lambda one: one[:2])]
+
+    def place_of(self, prompt_id: PromptId, node_id: NodeId) -> events.NodePlace | None:
+        """Where a node of a running prompt stands."""
+        run = self._running.get(prompt_id)
+        return run.place(node_id) if run is not None and node_id in run.scope.nodes else None
+
+    def latest_node(self, prompt_id: PromptId) -> NodeId | None:
+        """What to show for the node of a prompt that was started last, if it still runs."""
+        run = self._running.get(prompt_id)
+        calls = [] if run is None else [call for call in run.calls.values() if call.state is CallState.RUNNING]
+        nodes = [node for call in sorted(calls, key=lambda one: one.order) for node in call.nodes if node.run is run]
+        return nodes[-1].place.display_id if nodes else None
+
+    # -- the one way in ---------------------------------------------------------------------------------------
+
+    def apply(self, stimulus: stimuli.Stimulus) -> list[commands.Command]:
+        """Take a fact, and say what to do about it."""
+        handler = _HANDLERS.get(stimulus.__class__)
+        if handler is None:
+            raise InvariantViolated(f"nobody handles {type(stimulus).__name__}")
+        handler(self, stimulus)
+        if self._tokens_moved:
+            self._tokens_moved = False
+            self._grant_tokens()
+        if self._pending:
+            self._start_prompts(stimulus)
+        out, self._out = self._out, []
+        return out
+
+    # -- prompts come and go ----------------------------------------------------------------------------------
+
+    def _prompt_submitted(self, submitted: stimuli.PromptSubmitted) -> None:
+        if submitted.prompt_id in self._runs:
+            raise InvariantViolated(f"prompt {submitted.prompt_id} is active already")
+        run = PromptRun(submitted, next(self._arrivals))
+        self._runs[run.prompt_id] = run
+        heapq.heappush(self._pending, (run.number, run.arrival, run))
+        self._announce(events.PromptQueued(
+            prompt_id=run.prompt_id, client_id=run.client_id, number=run.number, prompt=run.scope.submitted,
+            extra_data=run.scope.extra_data, outputs=run.outputs, remaining=self.remaining))
+        self._out.append(commands.SchedulePromptStart())
+
+    def _prompts_due(self, _: stimuli.PromptsDue) -> None:
+        """What may start is started by `apply`."""
+
+    def _pending_removed(self, removed: stimuli.PendingRemoved) -> None:
+        wanted = None if removed.prompt_ids is None else set(removed.prompt_ids)
+        gone: list[tuple[float, int, PromptRun]] = []
+        kept: list[tuple[float, int, PromptRun]] = []
+        for entry in self._pending:
+            (gone if wanted is None or entry[2].prompt_id in wanted else kept).append(entry)
+        heapq.heapify(kept)
+        self._pending = kept
+        for _, _, run in gone:
+            del self._runs[run.prompt_id]
+            self._announce(events.PromptDropped(prompt_id=run.prompt_id))
+        if gone or wanted is None:
+            self._announce(events.QueueChanged(remaining=self.remaining))
+
+    def _start_prompts(self, stimulus: stimuli.Stimulus) -> None:
+        # A submission answers first: its prompt starts with the PromptsDue that it asked for.
+        if stimulus.__class__ is stimuli.PromptSubmitted:
+            return
+        while self._pending and self._busy < self._most_busy and len(self._running) < self._most_open:
+            self._start(heapq.heappop(self._pending)[2])
+            if self._tokens_moved:
+                self._tokens_moved = False
+                self._grant_tokens()
+
+    def _start(self, run: PromptRun) -> None:
+        self._running[run.prompt_id] = run
+        self._announce(events.PromptStarted(prompt_id=run.prompt_id, remaining=self.remaining))
+        asked = run.needs_fingerprints()
+        if not asked:
+            self._launch(run)
+            return
+        call = self._new_call(run, None, (), on_lane=True)
+        self._begin(call)
+        self._out.append(commands.TakeFingerprints(call.call_id, run.prompt_id, asked, run.scope))
+
+    def _launch(self, run: PromptRun) -> None:
+        """Signatures are known now, so it can be told what is cached and what has to run."""
+        run.started = True
+        try:
+            run.sign(run.order)
+            signatures = run.signatures
+            self.cache.begin_prompt(set(signatures.values()), self._signatures_in_use(but=run))
+            cache = self.cache
+            cached = [node_id for node_id in run.scope.nodes if signatures[node_id] in cache]
+            self._announce(events.NodesCached(prompt_id=run.prompt_id, nodes=cached))
+            movable = run.stage_roots(cache)
+        except StudioError as error:
+            self._fail(run, run.outputs[0], _own_error(error))
+            return
+        for node_id in run.outputs:
+            node = run.nodes[node_id]
+            if node.state is NodeState.DONE:
+                self._announce_finished(node, cast(OutputRecord, node.record), from_cache=True)
+        self._advance(movable)
+        self._settle(run)
+
+    def _signatures_in_use(self, but: PromptRun | None = None) -> list[set[Signature]]:
+        return [set(run.signatures.values()) for run in self._running.values() if run is not but]
+
+    def _settle(self, run: PromptRun) -> None:
+        """Finish the prompt if nothing is left of it."""
+        if run.prompt_id not in self._running:
+            return
+        if run.ending is None:
+            if not run.started:
+                return
+            if not run.roots_left:
+                run.ending = Outcome.SUCCEEDED
+            elif not run.calls:
+                self._fail_with_cycle(run)
+                return
+            else:
+                return
+        if run.calls or run.waits_for:
+            return
+        del self._running[run.prompt_id]
+        del self._runs[run.prompt_id]
+        self.cache.end_prompt()
+        place = run.interrupted.place if run.interrupted else run.place(run.outputs[0])
+        was_interrupted = run.ending is Outcome.INTERRUPTED
+        self._announce(events.PromptFinished(
+            prompt_id=run.prompt_id, outcome=run.ending, remaining=self.remaining, executed=run.executed,
+            interrupted=place if was_interrupted else None,
+            interrupted_type=run.class_of(place.real_id) if was_interrupted else ""))
+        self._out.append(commands.KeepInstances(
+            {node_id: one.class_type for node_id, one in run.scope.nodes.items()}))
+
+    # -- a prompt ends before it is done ----------------------------------------------------------------------
+
+    def _fail_with_cycle(self, run: PromptRun) -> None:
+        cycle = run.find_cycle()
+        blamed = next((node for node in cycle if node.place.parent_id is not None), None)
+        blamed = blamed or (cycle[0] if cycle else next(run.unfinished()))
+        self._fail(run, blamed.place.node_id, NodeError(
+            exception_type="graph.DependencyCycleError", exception_message="Dependency cycle detected",
+            current_inputs=()))
+
+    def _fail(self, run: PromptRun, node_id: NodeId, error: NodeError) -> None:
+        if run.ending is None:
+            run.ending = Outcome.FAILED
+            place = run.place(node_id)
+            self._announce(events.NodeFailed(
+                prompt_id=run.prompt_id, place=place, node_type=run.class_of(place.real_id), error=error,
+                executed=list(run.executed), known=list(run.scope.nodes)))
+            self._stop(run)
+        self._settle(run)
+
+    def _cancel_requested(self, requested: stimuli.CancelRequested) -> None:
+        if requested.prompt_id is None:
+            runs = list(self._running.values())
+        else:
+            runs = [run for run in (self._running.get(requested.prompt_id),) if run is not None]
+        for run in runs:
+            self._interrupt(run, None)
+
+    def _interrupt(self, run: PromptRun, node: NodeRun | None) -> None:
+        if run.ending is None:
+            run.ending = Outcome.INTERRUPTED
+            run.interrupted = node or self._longest_running(run)
+            self._stop(run)
+        self._settle(run)
+
+    def _longest_running(self, run: PromptRun) -> NodeRun | None:
+        running = [call for call in run.calls.values() if call.state is CallState.RUNNING]
+        if running:
+            first = min(running, key=lambda call: call.order)
+            return next((node for node in first.nodes if node.run is run), None)
+        return next(run.unfinished(), None)
+
+    def _stop(self, run: PromptRun) -> None:
+        """Let go of all calls of a prompt; those that nobody else waits for are cancelled."""
+        for call in list(run.calls.values()):
+            if call.state is CallState.WAITING or call.state is CallState.RUNNING:
+                call.nodes = [node for node in call.nodes if node.run is not run]
+                self._detached(call, run)
+        run.calls.clear()
+        for node in run.nodes.values():
+            if node.state is not NodeState.DONE:
+                node.move(NodeState.STOPPED)
+                node.call = None
+
+    def _detached(self, call: Call, run: PromptRun) -> None:
+        """A prompt does not wait for this call any more."""
+        if call.nodes:
+            if call.run is run:
+                self._hand_over(call)
+            return
+        self._unshare(call)
+        if call.state is CallState.WAITING:
+            self._close(call)
+            return
+        call.state = CallState.CANCELLING
+        run.waits_for.add(call.call_id)
+        self._out.append(commands.CancelCall(call.call_id))
+
+    def _hand_over(self, call: Call) -> None:
+        heir = call.nodes[0]
+        if call.on_lane:
+            self._count_lane(call.run, -1)
+            self._count_lane(heir.run, +1)
+        call.run = heir.run
+        if call.state is CallState.RUNNING:
+            self._out.append(commands.HandOverCall(call.call_id, heir.run.prompt_id, heir.place.node_id))
+        else:  # its place in the queue for tokens is the heir's now
+            self._queue_for_tokens(call)
+
+    # -- nodes become ready, and their calls start --------------------------------------------------------------
+
+    def _advance(self, movable: list[NodeRun]) -> None:
+        """Move on every node that waits for nothing, and whatever that sets free. Iterative."""
+        index = 0
+        while index < len(movable):
+            node = movable[index]
+            index += 1
+            if node.state is NodeState.EXPANDED:
+                record = node.run.expansion_record(node)
+                node.run.executed.append(node.place.node_id)
+                self._keep(node, record)
+                movable += self._complete(node, record, ui_was_shown=True)
+            elif node.state is NodeState.WAITING:
+                movable += self._ready(node)
+
+    def _ready(self, node: NodeRun) -> list[NodeRun]:
+        """All sources are there: take the outputs from the cache, join a call, or ask for one of its own."""
+        run = node.run
+        if run.ending is not None:
+            return []
+        record = self.cache.lookup(node.signature)
+        if record is not None:
+            self._announce_finished(node, record, from_cache=True)
+            return run.complete(node, record)
+        node.move(NodeState.READY)
+        shared = self._shared.get(node.signature)
+        if shared is not None and self._may_share(node):
+            shared.nodes.append(node)
+            run.calls[shared.call_id] = shared
+            node.call = shared
+            if shared.state is CallState.RUNNING:
+                self._running_now(node)
+            return []
+        self._ask_for_call(node)
+        return []
+
+    def _ask_for_call(self, node: NodeRun) -> None:
+        definition, needs = node.definition, node.definition.needs
+        call = self._new_call(node.run, node, needs, on_lane=not definition.is_async)
+        node.call = call
+        if self._may_share(node):
+            call.shared_as = node.signature
+            self._shared[node.signature] = call
+        if needs:
+            self._queue_for_tokens(call)
+        else:
+            self._start_call(call)
+
+    @staticmethod
+    def _may_share(node: NodeRun) -> bool:
+        return node.interface.is_shareable and not node.definition.is_output
+
+    def _new_call(self, run: PromptRun, node: NodeRun | None, needs: Needs, on_lane: bool) -> Call:
+        call = Call(CallId(next(self._call_ids)), run, node, needs, on_lane)
+        self._calls[call.call_id] = call
+        run.calls[call.call_id] = call
+        if on_lane:
+            self._count_lane(run, +1)
+        return call
+
+    def _queue_for_tokens(self, call: Call) -> None:
+        node = call.nodes[0]
+        queue = self._token_queues.setdefault(call.needs, [])
+        heapq.heappush(queue, (node.run.number, node.run.arrival, -node.rank, call.call_id, call))
+        self._tokens_moved = True
+
+    def _grant_tokens(self) -> None:
+        """Give tokens to waiting calls: by number of their prompt, arrival, then the longer remaining path.
+
+        A call that does not fit holds back those behind it that want a pool it wants, so that it is not starved.
+        """
+        withheld: set[str] = set()
+        while True:
+            best: tuple[Needs, list[tuple[float, int, int, int, Call]]] | None = None
+            for needs, queue in self._token_queues.items():
+                while queue and not self._still_waits(queue[0]):
+                    heapq.heappop(queue)
+                if not queue or any(pool in withheld for pool, _ in needs):
+                    continue
+                if best is None or queue[0] < best[1][0]:
+                    best = (needs, queue)
+            if best is None:
+                return
+            needs, queue = best
+            if self.pools.can_grant(needs):
+                call = heapq.heappop(queue)[4]
+                self.pools.grant(needs)
+                call.tokens_held = True
+                self._start_call(call)
+            else:
+                withheld.update(pool for pool, _ in needs)
+
+    @staticmethod
+    def _still_waits(entry: tuple[float, int, int, int, Call]) -> bool:
+        call = entry[4]
+        return call.state is CallState.WAITING and bool(call.nodes) and not call.tokens_held \
+            and call.nodes[0].run.arrival == entry[1]
+
+    def _start_call(self, call: Call) -> None:
+        self._begin(call)
+        for node in call.nodes:
+            self._running_now(node)
+        owner = call.nodes[0]
+        inputs, unevaluated = owner.run.inputs_of(owner, self.cache)
+        self._out.append(commands.CallNode(
+            call.call_id, owner.run.prompt_id, owner.place.node_id, owner.definition, owner.interface,
+            owner.run.scope, inputs, unevaluated))
+
+    def _begin(self, call: Call) -> None:
+        call.state = CallState.RUNNING
+        call.order = next(self._starts)
+
+    def _running_now(self, node: NodeRun) -> None:
+        node.move(NodeState.RUNNING)
+        self._announce(events.NodeStarted(prompt_id=node.run.prompt_id, place=node.place))
+
+    # -- calls end ----------------------------------------------------------------------------------------------
+
+    def _node_returned(self, returned: stimuli.NodeReturned) -> None:
+        call = self._end(returned.call_id)
+        if call is None:
+            return None
+        if call.state is CallState.CANCELLING:
+            return self._cancelled_call_ended(call)
+        record = returned.record
+        self._keep(call.nodes[0], record)
+        for node in call.nodes:
+            for message in returned.blocked:
+                self._announce_blocked(node, message)
+            node.run.executed.append(node.place.node_id)
+            self._advance(self._complete(node, record))
+        return self._settle_all(call)
+
+    def _node_expanded(self, expanded: stimuli.NodeExpanded) -> None:
+        call = self._end(expanded.call_id)
+        if call is None:
+            return None
+        if call.state is CallState.CANCELLING:
+            return self._cancelled_call_ended(call)
+        owner, *others = call.nodes
+        for message in expanded.blocked:
+            self._announce_blocked(owner, message)
+        if expanded.ui is not None:
+            self._announce(events.NodeShown(prompt_id=owner.run.prompt_id, place=owner.place, ui=expanded.ui))
+        owner.move(NodeState.EXPANDED)
+        owner.call = None
+        self._ask_again(others)
+        run = owner.run
+        try:
+            movable = run.expand(owner, expanded, self.cache)
+        except StudioError as error:
+            self._fail(run, owner.place.node_id, _own_error(error))
+        else:
+            self._advance(movable)
+        return self._settle_all(call)
+
+    def _inputs_wanted(self, wanted: stimuli.InputsWanted) -> None:
+        call = self._end(wanted.call_id)
+        if call is None:
+            return None
+        if call.state is CallState.CANCELLING:
+            return self._cancelled_call_ended(call)
+        for node in call.nodes:
+            node.move(NodeState.WAITING)
+            node.call = None
+        for node in call.nodes:
+            if node.run.ending is None:
+                try:
+                    movable = node.run.want_inputs(node, wanted.names, self.cache)
+                except StudioError as error:
+                    self._fail(node.run, node.place.node_id, _own_error(error))
+                else:
+                    self._advance(movable)
+        return self._settle_all(call)
+
+    def _ask_again(self, nodes: Iterable[NodeRun]) -> None:
+        """A shared call ended in a way that only its owner can use: the others run by themselves."""
+        for node in nodes:
+            node.move(NodeState.READY)
+            self._ask_for_call(node)
+
+    def _node_raised(self, raised: stimuli.NodeRaised) -> None:
+        if raised.error.out_of_memory:
+            self._drop_unused()
+        call = self._end(raised.call_id)
+        if call is None:
+            return None
+        if call.state is CallState.CANCELLING:
+            return self._cancelled_call_ended(call)
+        if not call.nodes:  # change checks
+            self._fail(call.run, raised.node_id or call.run.outputs[0], raised.error)
+        for node in call.nodes:
+            self._fail(node.run, node.place.node_id, raised.error)
+        return None
+
+    def _node_lost(self, lost: stimuli.NodeLost) -> None:
+        self._node_raised(stimuli.NodeRaised(call_id=lost.call_id, error=NodeError(
+            exception_type="NodeLost", exception_message=lost.reason)))
+
+    def _node_cancelled(self, cancelled: stimuli.NodeCancelled) -> None:
+        call = self._end(cancelled.call_id)
+        if call is None:
+            return None
+        if call.state is CallState.CANCELLING:
+            return self._cancelled_call_ended(call)
+        for node in call.nodes:  # the node itself asked for an interrupt
+            self._interrupt(node.run, node)
+        if not call.nodes:
+            self._interrupt(call.run, None)
+        return None
+
+    def _fingerprints_taken(self, taken: stimuli.FingerprintsTaken) -> None:
+        call = self._end(taken.call_id)
+        if call is None:
+            return None
+        if call.state is CallState.CANCELLING:
+            return self._cancelled_call_ended(call)
+        call.run.fingerprints.update(taken.fingerprints)
+        self._launch(call.run)
+
+    def _node_abandoned(self, abandoned: stimuli.NodeAbandoned) -> None:
+        call = self._calls.get(abandoned.call_id)
+        if call is None or call.state is not CallState.CANCELLING:
+            return  # it ended in the meantime
+        call.state = CallState.ABANDONED
+        self._leave_lane(call)
+        self._cancelled_call_ended(call)
+
+    def _call_returned(self, returned: stimuli.CallReturned) -> None:
+        call = self._calls.pop(returned.call_id, None)
+        if call is None or call.state is not CallState.ABANDONED:
+            raise InvariantViolated(f"call {returned.call_id} returned without having been abandoned")
+        self._give_back(call)
+
+    def _call_left_lane(self, left: stimuli.CallLeftLane) -> None:
+        call = self._calls.get(left.call_id)
+        if call is not None and call.state is not CallState.ABANDONED:
+            self._give_back(call)
+            self._leave_lane(call)
+
+    def _memory_wanted(self, _: stimuli.MemoryWanted) -> None:
+        self._drop_unused()
+
+    def _drop_unused(self) -> None:
+        self.cache.drop_unused(self._signatures_in_use())
+        self._out.append(commands.ReleaseMemory())
+
+    # -- small steps --------------------------------------------------------------------------------------------
+
+    def _end(self, call_id: CallId) -> Call | None:
+        """Take a call off the books. None if its prompt has gone on without it."""
+        call = self._calls.get(call_id)
+        if call is None or call.state is CallState.WAITING:
+            raise InvariantViolated(f"call {call_id} ended, but does not run")
+        if call.state is CallState.ABANDONED:
+            self._call_returned(stimuli.CallReturned(call_id=call_id))
+            return None
+        self._unshare(call)
+        self._close(call)
+        call.run.calls.pop(call_id, None)
+        for node in call.nodes:
+            node.run.calls.pop(call_id, None)
+        return call
+
+    def _close(self, call: Call) -> None:
+        del self._calls[call.call_id]
+        self._give_back(call)
+        self._leave_lane(call)
+
+    def _give_back(self, call: Call) -> None:
+        if call.tokens_held:
+            call.tokens_held = False
+            self.pools.give_back(call.needs)
+            self._tokens_moved = True
+
+    def _leave_lane(self, call: Call) -> None:
+        if call.on_lane:
+            call.on_lane = False
+            self._count_lane(call.run, -1)
+
+    def _count_lane(self, run: PromptRun, change: int) -> None:
+        before = run.lane_calls
+        run.lane_calls = before + change
+        if not before:
+            self._busy += 1
+        elif not run.lane_calls:
+            self._busy -= 1
+
+    def _unshare(self, call: Call) -> None:
+        if call.shared_as is not None and self._shared.get(call.shared_as) is call:
+            del self._shared[call.shared_as]
+
+    def _cancelled_call_ended(self, call: Call) -> None:
+        call.run.waits_for.discard(call.call_id)
+        self._settle(call.run)
+
+    def _settle_all(self, call: Call) -> None:
+        for run in {node.run.prompt_id: node.run for node in call.nodes}.values():
+            self._settle(run)
+
+    def _keep(self, node: NodeRun, record: OutputRecord) -> None:
+        """Put outputs into the cache. Those of an expansion live as long as the node that was expanded."""
+        place = node.place
+        top = node.run.signatures[place.real_id] if place.parent_id is not None else None
+        self.cache.store(node.signature, record, lives_with=top)
+
+    def _complete(self, node: NodeRun, record: OutputRecord, ui_was_shown: bool = False) -> list[NodeRun]:
+        self._announce_finished(node, record, from_cache=False, ui_was_shown=ui_was_shown)
+        return node.run.complete(node, record)
+
+    def _announce(self, event: events.Event) -> None:
+        self._out.append(commands.Announce(event))
+
+    def _announce_finished(self, node: NodeRun, record: OutputRecord, *, from_cache: bool,
+                           ui_was_shown: bool = False) -> None:
+        self._announce(events.NodeFinished(
+            prompt_id=node.run.prompt_id, place=node.place, ui=record.ui, is_output=node.definition.is_output,
+            from_cache=from_cache, ui_was_shown=ui_was_shown))
+
+    def _announce_blocked(self, node: NodeRun, message: str) -> None:
+        self._announce(events.NodeBlocked(
+            prompt_id=node.run.prompt_id, place=node.place, message=message,
+            node_type=node.graph_node.class_type, executed=list(node.run.executed)))
+
+    def validate(self) -> None:
+        """Assert what must always hold. For tests."""
+        held: dict[str, int] = {}
+        lanes: dict[PromptId, int] = {}
+        for call in self._calls.values():
+            if call.tokens_held:
+                for pool, tokens in call.needs:
+                    held[pool] = held.get(pool, 0) + tokens
+            if call.on_lane:
+                lanes[call.run.prompt_id] = lanes.get(call.run.prompt_id, 0) + 1
+            if call.state is CallState.WAITING:
+                assert call.nodes and not call.tokens_held
+            if call.state is CallState.RUNNING:
+                assert call.nodes or not call.run.started
+                assert bool(call.needs) == call.tokens_held or not call.on_lane
+        for pool, (taken, capacity) in self.pools.snapshot().items():
+            assert held.get(pool, 0) == taken <= capacity, pool
+        for run in self._running.values():
+            run.validate()
+            assert run.lane_calls == lanes.get(run.prompt_id, 0)
+            assert run.calls or run.waits_for, f"{run.prompt_id} waits for nothing and has not finished"
+            for node in run.nodes.values():
+                if node.call is not None:
+                    assert node in node.call.nodes and node.call.call_id in self._calls
+        assert self._busy == sum(run.lane_calls > 0 for run in self._running.values())
+        for signature, call in self._shared.items():
+            assert call.shared_as == signature and call.call_id in self._calls
+        self.cache.validate()
+
+
+def _entry(run: PromptRun) -> QueueEntry:
+    return QueueEntry(run.prompt_id, run.number, run.scope.submitted, run.scope.extra_data, run.outputs)
+
+
+def _own_error(error: StudioError) -> NodeError:
+    """An error that the scheduler found in what a node asked for."""
+    name = type(error).__name__
+    module = "graph" if isinstance(error, DependencyCycleError) else "execution"
+    return NodeError(exception_type=f"{module}.{name}", exception_message=f"{error}\n")
+
+
+_HANDLERS: dict[type, Callable[[Scheduler, Any], None]] = {
+    stimuli.PromptSubmitted: Scheduler._prompt_submitted,
+    stimuli.PromptsDue: Scheduler._prompts_due,
+    stimuli.CancelRequested: Scheduler._cancel_requested,
+    stimuli.PendingRemoved: Scheduler._pending_removed,
+    stimuli.MemoryWanted: Scheduler._memory_wanted,
+    stimuli.NodeReturned: Scheduler._node_returned,
+    stimuli.NodeExpanded: Scheduler._node_expanded,
+    stimuli.InputsWanted: Scheduler._inputs_wanted,
+    stimuli.NodeRaised: Scheduler._node_raised,
+    stimuli.NodeLost: Scheduler._node_lost,
+    stimuli.NodeCancelled: Scheduler._node_cancelled,
+    stimuli.FingerprintsTaken: Scheduler._fingerprints_taken,
+    stimuli.NodeAbandoned: Scheduler._node_abandoned,
+    stimuli.CallReturned: Scheduler._call_returned,
+    stimuli.CallLeftLane: Scheduler._call_left_lane,
+}

@@ -1,0 +1,120 @@
+"""What the scheduler is told. Each `CallNode` ends in exactly one of the endings below."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from .events import NodeError
+from .identifiers import CallId, ClientId, NodeId, PromptId
+from .node_values import OutputRecord
+from .prompt_graph import GraphNode, Link
+from .prompt_scope import PromptScope
+
+
+class Stimulus(Struct, kw_only=True):
+    """A fact, told once."""
+
+
+class PromptSubmitted(Stimulus):
+    """A valid prompt wants to run."""
+
+    prompt_id: PromptId
+    client_id: ClientId | None
+    number: int | float
+    """Smaller numbers run first; arrival decides between equal ones."""
+    scope: PromptScope
+    outputs: Sequence[NodeId]
+    order: Sequence[NodeId]
+    """All nodes, sources first."""
+    remaining_path: dict[NodeId, int]
+    """For each node, how many nodes lie on the longest way from it to an end."""
+
+
+class PromptsDue(Stimulus):
+    """A good moment to start what may start."""
+
+
+class CancelRequested(Stimulus):
+    """Stop this running prompt; None means all of them. Pending prompts stay."""
+
+    prompt_id: PromptId | None
+
+
+class PendingRemoved(Stimulus):
+    """Take these pending prompts from the queue; None means all of them."""
+
+    prompt_ids: Sequence[PromptId] | None
+
+
+class MemoryWanted(Stimulus):
+    """Drop what no running prompt holds."""
+
+
+class CallEnding(Stimulus):
+    """How a call ended."""
+
+    call_id: CallId
+
+
+class NodeReturned(CallEnding):
+    """The node's function ran to its end, or none of its indices was to be called."""
+
+    record: OutputRecord
+    blocked: Sequence[str] = ()
+    """Messages of the blockers that kept some index of it from being called."""
+
+
+class NodeExpanded(CallEnding):
+    """The node put a subgraph in its own place."""
+
+    nodes: Sequence[GraphNode]
+    pieces: Sequence[Sequence[Link | Sequence[Any]]]
+    """For each output its parts, in index order: the values of a call, or where in the subgraph they come from."""
+    fingerprints: Mapping[NodeId, Any]
+    ui: Mapping[str, Any] | None = None
+    blocked: Sequence[str] = ()
+
+
+class InputsWanted(CallEnding):
+    """The node's lazy check asked for inputs that are not evaluated yet."""
+
+    names: Sequence[str]
+
+
+class NodeRaised(CallEnding):
+    error: NodeError
+    node_id: NodeId | None = None
+    """Which node, if the call was for several: the change checks at the start of a prompt."""
+
+
+class NodeCancelled(CallEnding):
+    """The call stopped because it was cancelled, or because the node asked for its prompt to be interrupted."""
+
+
+class NodeLost(CallEnding):
+    """Whatever ran the call is gone."""
+
+    reason: str
+
+
+class NodeAbandoned(CallEnding):
+    """The call did not stop in time. It has ended for its prompt; its tokens stay taken until CallReturned."""
+
+
+class FingerprintsTaken(CallEnding):
+    """The change checks of a prompt have answered."""
+
+    fingerprints: Mapping[NodeId, Any]
+
+
+class CallReturned(Stimulus):
+    """The code of an abandoned call has really ended."""
+
+    call_id: CallId
+
+
+class CallLeftLane(Stimulus):
+    """A plain call returned an awaitable: it goes on as an async one, and gives its tokens back first."""
+
+    call_id: CallId

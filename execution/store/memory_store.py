@@ -1,0 +1,76 @@
+"""A store that forgets when the process ends."""
+
+from collections.abc import Sequence
+
+from ..events import (
+    Event,
+    NodeFailed,
+    NodeFinished,
+    NodesCached,
+    NodeShown,
+    PromptDropped,
+    PromptFinished,
+    PromptQueued,
+    PromptStarted,
+)
+from ..identifiers import PromptId
+from .job_store import HistoryEntry
+
+MOST_ENTRIES = 10_000
+
+
+class MemoryStore:
+    """Keeps the newest entries.
+
+    :param bound: entries kept; the oldest goes first.
+    """
+
+    def __init__(self, bound: int = MOST_ENTRIES) -> None:
+        self._bound = bound
+        self._open: dict[PromptId, HistoryEntry] = {}
+        self._ended: dict[PromptId, HistoryEntry] = {}
+
+    def take(self, event: Event) -> None:
+        match event:
+            case NodeFinished() | NodeShown():
+                if event.ui is not None:
+                    entry = self._open[event.prompt_id]
+                    entry.outputs[event.place.node_id] = event.ui
+                    entry.places[event.place.node_id] = event.place
+            case PromptQueued():
+                self._open[event.prompt_id] = HistoryEntry(
+                    prompt_id=event.prompt_id, client_id=event.client_id, number=event.number, prompt=event.prompt,
+                    extra_data=event.extra_data, outputs_wanted=event.outputs, queued_at=event.at)
+            case PromptStarted():
+                self._open[event.prompt_id].started_at = event.at
+            case NodesCached():
+                entry = self._open[event.prompt_id]
+                entry.cached, entry.cached_at = event.nodes, event.at
+            case NodeFailed():
+                self._open[event.prompt_id].failure = event
+            case PromptDropped():
+                del self._open[event.prompt_id]
+            case PromptFinished():
+                self._finish(event)
+
+    def _finish(self, event: PromptFinished) -> None:
+        entry = self._open.pop(event.prompt_id)
+        entry.outcome, entry.executed, entry.ended_at = event.outcome, event.executed, event.at
+        entry.interrupted, entry.interrupted_type = event.interrupted, event.interrupted_type
+        self._ended.pop(entry.prompt_id, None)
+        self._ended[entry.prompt_id] = entry
+        if len(self._ended) > self._bound:
+            del self._ended[next(iter(self._ended))]
+
+    def get(self, prompt_id: PromptId) -> HistoryEntry | None:
+        return self._ended.get(prompt_id)
+
+    def entries(self) -> Sequence[HistoryEntry]:
+        return list(self._ended.values())
+
+    def delete(self, prompt_ids: Sequence[PromptId]) -> None:
+        for prompt_id in prompt_ids:
+            self._ended.pop(prompt_id, None)
+
+    def clear(self) -> None:
+        self._ended.clear()

@@ -1,0 +1,81 @@
+"""How large values are. Known: tensors, arrays, bytes, plain data, and containers of these.
+
+No library is imported for it: tensors are told by what they offer.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from .node_values import NO_SIZE, ExecutionBlocker, ValueSize
+
+_SMALL = frozenset({int, float, bool, type(None), complex, ExecutionBlocker})
+_DEEPEST = 50
+
+
+class _Unknown(Exception):
+    """A value whose size cannot be told."""
+
+
+def measure(outputs: Sequence[Sequence[Any]]) -> ValueSize:
+    """Bytes of all values of all outputs; a tensor's storage counts once, however many views there are."""
+    for values in outputs:
+        for value in values:
+            if value.__class__ not in _SMALL:
+                break
+        else:
+            continue
+        break
+    else:
+        return NO_SIZE  # numbers: not worth counting
+    shared: dict[int, int] = {}
+    own, known = 0, True
+    for values in outputs:
+        for value in values:
+            try:
+                own += _add(value, shared, 0)
+            except _Unknown:
+                known = False
+    return ValueSize(own, shared, known)
+
+
+def _add(value: Any, shared: dict[int, int], depth: int) -> int:
+    """Own bytes of a value; shared storages are put into `shared`."""
+    kind = value.__class__
+    if kind in _SMALL:
+        return 32
+    if kind is str:
+        return 50 + 4 * len(value)
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return len(value)
+    if depth > _DEEPEST:
+        raise _Unknown
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return 64 + sum(8 + _add(item, shared, depth + 1) for item in value)
+    if isinstance(value, dict):
+        return 64 + sum(16 + _add(key, shared, depth + 1) + _add(item, shared, depth + 1)
+                        for key, item in value.items())
+    return _add_object(value, shared, depth)
+
+
+def _add_object(value: Any, shared: dict[int, int], depth: int) -> int:
+    told = getattr(value, "_comfy_cache_tensors", None)
+    if callable(told):
+        return 64 + sum(_add(tensor, shared, depth + 1) for tensor in told())
+    storage = getattr(value, "untyped_storage", None)
+    if callable(storage):  # a tensor
+        try:
+            held = storage()
+            shared[held.data_ptr() or id(value)] = held.nbytes()
+        except (RuntimeError, NotImplementedError):  # sparse or meta tensors have no storage of their own
+            raise _Unknown from None
+        return 64
+    if hasattr(value, "__array_interface__"):  # an array; views share the memory of their base
+        base = value
+        while getattr(base, "base", None) is not None and hasattr(base.base, "__array_interface__"):
+            base = base.base
+        shared[base.__array_interface__["data"][0] or id(base)] = int(base.nbytes)
+        return 64
+    parameters, buffers = getattr(value, "parameters", None), getattr(value, "buffers", None)
+    if callable(parameters) and callable(buffers):  # a module
+        return 64 + sum(_add(one, shared, depth + 1) for group in (parameters(), buffers()) for one in group)
+    raise _Unknown

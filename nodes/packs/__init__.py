@@ -1,0 +1,1 @@
+"""What others wrote: how packs are found and imported, and how each generation of nodes becomes NodeDefinitions."""

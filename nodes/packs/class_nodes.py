@@ -1,0 +1,184 @@
+"""Class-attribute nodes (`INPUT_TYPES`, `RETURN_TYPES`, `FUNCTION` …), each turned into a `NodeDefinition`."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from execution import ExecutionBlocker, Hook, InputSpec, NodeDefinition, NodeInterface, NodeResult, PromptScope
+
+from .dynamic_prompt import DynamicPrompt
+
+_CONVERSIONS: Mapping[str, type] = {"INT": int, "FLOAT": float, "STRING": str, "BOOLEAN": bool}
+_SECRETS = {"AUTH_TOKEN_COMFY_ORG": "auth_token_comfy_org", "API_KEY_COMFY_ORG": "api_key_comfy_org",
+            "AUTH_TOKEN_STUDIO_ORG": "auth_token_comfy_org", "API_KEY_STUDIO_ORG": "api_key_comfy_org"}
+_PERSONAL = frozenset({"UNIQUE_ID", "PROMPT", "EXTRA_PNGINFO", "DYNPROMPT", "EXECUTION_LIST", *_SECRETS})
+"""Hidden inputs that tell one prompt from another: who takes them never shares a running call."""
+
+_HIDDEN_VALUES: Mapping[str, Callable[[PromptScope, str, bool], Any]] = {
+    "UNIQUE_ID": lambda scope, node_id, reduced: node_id,
+    "PROMPT": lambda scope, node_id, reduced: {} if reduced else DynamicPrompt.of(scope).original_prompt,
+    "DYNPROMPT": lambda scope, node_id, reduced: None if reduced else DynamicPrompt.of(scope),
+    "EXTRA_PNGINFO": lambda scope, node_id, reduced: None if reduced else scope.extra_data.get("extra_pnginfo"),
+    "COMFY_USAGE_SOURCE": lambda scope, node_id, reduced: None if reduced
+    else scope.extra_data.get("comfy_usage_source"),
+    **{selector: partial(lambda key, scope, node_id, reduced: None if reduced else scope.secrets.get(key), key)
+       for selector, key in _SECRETS.items()},
+}
+
+
+def define_class_node(class_type: str, node_class: type, origin: str,
+                      display_name: str | None = None) -> NodeDefinition:
+    """What the engine has to know of a class-attribute node.
+
+    :param origin: the module that it comes from: `nodes`, `custom_nodes.<folder>` …
+    :raises TypeError: the class lacks something that every node needs.
+    """
+    for name in ("INPUT_TYPES", "RETURN_TYPES", "FUNCTION"):
+        if not hasattr(node_class, name):
+            raise TypeError(f"node class {class_type!r} has no {name}")
+    function_name = node_class.FUNCTION
+    function = getattr(node_class, function_name, None)
+    if not callable(function):
+        raise TypeError(f"node class {class_type!r} has no method {function_name!r}, which its FUNCTION names")
+    is_async = inspect.iscoroutinefunction(function)
+    lazy_check = getattr(node_class, "check_lazy_status", None)
+    validate, fingerprint = _hooks_of(node_class)
+    return NodeDefinition(
+        class_type=class_type, origin=origin, describe=partial(_describe, node_class), create=node_class,
+        creates_in_place=node_class.__init__ is object.__init__ and node_class.__new__ is object.__new__,
+        function=lambda instance: getattr(instance, function_name), is_async=is_async, read_result=read_result,
+        hidden_values=_hidden_values, info=partial(_info, class_type, node_class, origin, display_name),
+        is_output=getattr(node_class, "OUTPUT_NODE", False) is True,
+        input_is_list=bool(getattr(node_class, "INPUT_IS_LIST", False)),
+        output_types=node_class.RETURN_TYPES, output_is_list=tuple(getattr(node_class, "OUTPUT_IS_LIST", ())),
+        needs=_needs_of(class_type, node_class, is_async), validate=validate, fingerprint=fingerprint,
+        lazy_check=None if lazy_check is None else lambda instance: instance.check_lazy_status,
+        lazy_check_is_async=inspect.iscoroutinefunction(lazy_check))
+
+
+def _needs_of(class_type: str, node_class: type, is_async: bool) -> tuple[tuple[str, int], ...]:
+    """Tokens that a call holds. Only what the class itself declares counts: a pack's subclass of a node that may
+    overlap with others was not written with that in mind."""
+    declared = node_class.__dict__.get("RESOURCES")
+    if declared is None:
+        return () if is_async else (("gpu", 1),)
+    if not isinstance(declared, Mapping) or not all(
+            isinstance(pool, str) and type(tokens) is int and tokens >= 0 for pool, tokens in declared.items()):
+        raise TypeError(f"RESOURCES of {class_type!r} must map names of pools to whole numbers, not {declared!r}")
+    return tuple(sorted((pool, tokens) for pool, tokens in declared.items() if tokens))
+
+
+def _describe(node_class: Any) -> NodeInterface:
+    types = node_class.INPUT_TYPES()
+    hidden = types.get("hidden") or {}
+    selectors = {selector for selector in hidden.values() if isinstance(selector, str)}
+    return NodeInterface(
+        types.get("required") or {}, types.get("optional") or {}, _compile_input, hidden=hidden,
+        has_own_identity=bool(getattr(node_class, "NOT_IDEMPOTENT", False)) or "UNIQUE_ID" in selectors,
+        is_shareable=not getattr(node_class, "API_NODE", False) and not selectors & _PERSONAL)
+
+
+def _compile_input(name: str, declared: Any, is_required: bool) -> InputSpec:
+    kind = declared[0]
+    options = declared[1] if len(declared) > 1 and isinstance(declared[1], dict) else {}
+    choices = None
+    convert = None
+    if isinstance(kind, (list, tuple)):
+        choices = kind
+    elif isinstance(kind, str):
+        # Asked of `str` itself: some packs' types claim to equal everything.
+        convert = next((one for word, one in _CONVERSIONS.items() if str.__eq__(kind, word)), None)
+        if str.__eq__(kind, "COMBO") and isinstance(options.get("options"), (list, tuple)) \
+                and not options.get("remote") and not options.get("remote_combo"):
+            choices = options["options"]
+    is_multiple = bool(options.get("multiselect") or options.get("multi_select"))
+    return InputSpec(name=name, type=kind, is_required=is_required, is_lazy=bool(options.get("lazy")),
+                     wants_link=bool(options.get("rawLink")), convert=convert, minimum=options.get("min"),
+                     maximum=options.get("max"), choices=choices, is_multiple=is_multiple, declared=[kind, options])
+
+
+def _hidden_values(interface: NodeInterface, scope: PromptScope, node_id: str, reduced: bool) -> dict[str, Any]:
+    """Values of hidden inputs by parameter. What is selected by anything unknown gets none."""
+    return {name: _HIDDEN_VALUES[selector](scope, node_id, reduced)
+            for name, selector in interface.hidden.items()
+            if isinstance(selector, str) and selector in _HIDDEN_VALUES}
+
+
+def _hooks_of(node_class: type) -> tuple[Hook | None, Hook | None]:
+    """Validator and change check of a class."""
+    validator = _hook_named(node_class, "VALIDATE_INPUTS") or _hook_named(node_class, "validate_inputs")
+    check = _hook_named(node_class, "IS_CHANGED")
+    other = _hook_named(node_class, "fingerprint_inputs")
+    if check is not None or other is None:
+        return validator, check
+    if validator is None:
+        # It may be meant as either: True passes, False and a text refuse, anything else is a fingerprint.
+        validator = Hook(_judging(other), other.is_async, other.parameters, replaces_checks=False)
+    return validator, other
+
+
+def _hook_named(node_class: type, name: str) -> Hook | None:
+    found = getattr(node_class, name, None)
+    if found is None:
+        return None
+    hook = Hook.of(found)
+    if hook.parameters is not None and "self" in hook.parameters and inspect.isfunction(found):
+        # Written as an instance method. Hooks are asked before there is an instance, so it gets a blank one.
+        return Hook(partial(found, object.__new__(node_class)), hook.is_async, hook.parameters - {"self"})
+    return hook
+
+
+def _judging(hook: Hook) -> Callable[..., Any]:
+    def judge(answer: Any) -> Any:
+        return answer if answer is False or isinstance(answer, str) else True
+
+    async def ask(**arguments: Any) -> Any:
+        return judge(await hook.call(**arguments))
+
+    return ask if hook.is_async else lambda **arguments: judge(hook.call(**arguments))
+
+
+def read_result(returned: Any) -> NodeResult:
+    """What a node's function returned: a tuple, a dict of `ui`, `result` and `expand`, or a blocker.
+
+    :raises TypeError: it is none of these.
+    """
+    ui = expansion = None
+    if isinstance(returned, dict):
+        ui, expansion = returned.get("ui") or None, returned.get("expand")
+        if "result" not in returned and expansion is None:
+            return NodeResult(outputs=(), ui=ui)
+        returned = returned.get("result")
+    if isinstance(returned, ExecutionBlocker):
+        return NodeResult(ui=ui, expansion=expansion, blocker=returned)
+    if returned.__class__ is not tuple and not isinstance(returned, list):
+        returned = [returned[index] for index in range(len(returned))]
+    return NodeResult(outputs=returned, ui=ui, expansion=expansion)
+
+
+def _info(class_type: str, node_class: Any, origin: str, display_name: str | None) -> dict[str, Any]:
+    """How `/object_info` shows a class."""
+    types = node_class.INPUT_TYPES()
+    returned = list(node_class.RETURN_TYPES)
+    is_list = list(getattr(node_class, "OUTPUT_IS_LIST", ()))
+    info = {
+        "input": types, "input_order": {category: list(inputs) for category, inputs in types.items()},
+        "is_input_list": bool(getattr(node_class, "INPUT_IS_LIST", False)), "output": returned,
+        "output_is_list": is_list or [False] * len(returned),
+        "output_name": list(getattr(node_class, "RETURN_NAMES", returned)), "name": class_type,
+        "display_name": class_type if display_name is None else display_name,
+        "description": getattr(node_class, "DESCRIPTION", ""), "python_module": origin,
+        "category": getattr(node_class, "CATEGORY", "sd"),
+        "output_node": getattr(node_class, "OUTPUT_NODE", False) is True,
+        "has_intermediate_output": bool(getattr(node_class, "HAS_INTERMEDIATE_OUTPUT", False)),
+        "search_aliases": list(getattr(node_class, "SEARCH_ALIASES", ()))}
+    if hasattr(node_class, "OUTPUT_TOOLTIPS"):
+        info["output_tooltips"] = node_class.OUTPUT_TOOLTIPS
+    info.update({key: True for key, name in (("deprecated", "DEPRECATED"), ("experimental", "EXPERIMENTAL"),
+                                             ("dev_only", "DEV_ONLY")) if getattr(node_class, name, False)})
+    if hasattr(node_class, "API_NODE"):
+        info["api_node"] = node_class.API_NODE
+    if hasattr(node_class, "ESSENTIALS_CATEGORY"):
+        info["essentials_category"] = node_class.ESSENTIALS_CATEGORY
+    return info

@@ -1,0 +1,77 @@
+// The REST side of the server: one function for each thing that the page asks of it.
+
+import { parseLooseJson } from "./loose_json.js";
+
+/** An answer that is not 2xx. `body` is its decoded JSON, or null. */
+export class RequestFailed extends Error {
+  constructor(status, body, text) {
+    super(body?.error?.message ?? (typeof body?.error === "string" ? body.error : text) ?? `The server answered ${status}.`);
+    this.status = status;
+    this.body = body;
+  }
+}
+
+async function ask(path, options = {}) {
+  let response;
+  try {
+    response = await fetch(path, { cache: "no-cache", ...options });
+  } catch {
+    throw new Error("The server cannot be reached.");
+  }
+  const text = await response.text();
+  let body = null;
+  try {
+    body = text ? parseLooseJson(text) : null;
+  } catch {
+    body = null;
+  }
+  if (!response.ok) {
+    throw new RequestFailed(response.status, body, text.length < 200 && text ? text : `The server answered ${response.status}.`);
+  }
+  return body;
+}
+
+const post = (path, body) =>
+  ask(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+
+export const submit = (submission) => post("/api/prompt", submission);
+export const readQueue = () => ask("/api/queue");
+export const readHistory = (newest) => ask(`/api/history?max_items=${newest}`);
+export const readHistoryOf = (promptId) => ask(`/api/history/${encodeURIComponent(promptId)}`);
+export const interrupt = (promptId) => post("/api/interrupt", { prompt_id: promptId });
+export const deletePending = (promptId) => post("/api/queue", { delete: [promptId] });
+export const clearPending = () => post("/api/queue", { clear: true });
+export const forgetResults = () => post("/api/free", { unload_models: true, free_memory: true });
+export const readSystemStats = () => ask("/api/system_stats");
+
+/** The definition of a node class, or null where the server has none of that name. */
+export async function readNodeClass(name) {
+  return (await ask(`/api/object_info/${encodeURIComponent(name)}`))?.[name] ?? null;
+}
+
+/** Put a picture into the input folder; answers the name by which LoadImage knows it. */
+export async function uploadPicture(file) {
+  const form = new FormData();
+  form.append("image", file);
+  form.append("type", "input");
+  const stored = await ask("/api/upload/image", { method: "POST", body: form });
+  return stored.subfolder ? `${stored.subfolder}/${stored.name}` : stored.name;
+}
+
+/** Where a file that a node named in its output can be seen. */
+export function viewUrl({ filename, subfolder = "", type = "output" }) {
+  return `/api/view?${new URLSearchParams({ filename, subfolder, type })}`;
+}
+
+/** The same for a value of LoadImage's `image`: a path below the input folder. */
+export function inputViewUrl(name) {
+  const cut = name.lastIndexOf("/");
+  return viewUrl({ filename: name.slice(cut + 1), subfolder: cut < 0 ? "" : name.slice(0, cut), type: "input" });
+}
+
+export async function readExamples() {
+  const names = await ask("/examples/index.json");
+  return Promise.all(
+    names.map(async (name) => ({ key: name.replace(/\.json$/, ""), ...(await ask(`/examples/${encodeURIComponent(name)}`)) })),
+  );
+}
