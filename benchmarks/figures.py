@@ -17,6 +17,7 @@ from typing import Any
 import aiohttp
 import bench_workloads
 import controls
+import in_process
 import psutil
 from bench_client import Client, Refused, Run, Server
 from bench_graphs import Graph, fresh_seed
@@ -200,8 +201,16 @@ async def scaling(bench: Bench) -> list[Sample]:
         await growth(bench, "expansion", expansion_graph, 200, 2000),
         await growth(bench, "events of output nodes", outputs_graph, 200, 2000, "client"),
         await bytes_growth(bench, 200, 2000),
+        await rerun_growth(200, 2000),
         await growth(bench, "turns of a loop by expansion", loop_graph, 100, 1000),
     ]
+
+
+async def rerun_growth(few: int, many: int) -> Sample:
+    small = await in_process.cached_rerun(few, 30) / few * 1e6
+    large = await in_process.cached_rerun(many, 10) / many * 1e6
+    name = f"cached rerun, in process: {many:,} against {few:,}"
+    return Sample(name, large, "us each", small, Bar(times=1.2), f"the same with {few:,}")
 
 
 async def bytes_growth(bench: Bench, few: int, many: int) -> Sample:

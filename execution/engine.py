@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import Struct
 
@@ -23,6 +23,7 @@ from .event_broadcast import EventBroadcast, Listener, Subscription
 from .events import Event, PromptDropped, PromptFinished
 from .identifiers import ClientId, NodeId, PromptId
 from .node_caller import CallerSettings, LocalNodeCaller
+from .node_interface import NodeDefinition
 from .node_registry import NodeRegistry
 from .output_cache import OutputCache
 from .progress import EncodePreview, ProgressDesk, ProgressTables
@@ -32,6 +33,8 @@ from .store import HistoryEntry, JobStore, MemoryStore
 from .validation import CheckedGraph, add_answer, check_graph, conclude, read_graph
 
 log = logging.getLogger("studio.engine")
+
+T = TypeVar("T")
 
 
 class PromptSubmission(Struct, kw_only=True):
@@ -215,6 +218,20 @@ class Engine:
         """Drop at once all outputs and instances that no running prompt holds."""
         self._caller.instances.clear()
         self._apply(stimuli.MemoryWanted())
+
+    # -- nodes ------------------------------------------------------------------------------------------------------
+
+    async def ask_nodes(self, function: Callable[[], T]) -> T:
+        """Run something that asks nodes what they declare, off the loop.
+
+        :raises TimeoutError: it took longer than `hook_timeout`.
+        """
+        answer: T = await self._caller.on_validation_lane(function)
+        return answer
+
+    def info_of(self, definition: NodeDefinition) -> Mapping[str, Any]:
+        """How clients are told of a class. Within `ask_nodes`; raises what the class raises."""
+        return self._caller.info_of(definition)
 
     # -- looking ----------------------------------------------------------------------------------------------------
 

@@ -389,6 +389,11 @@ class LocalNodeCaller:
                 failed[name] = error
         return interfaces, failed
 
+    def info_of(self, definition: NodeDefinition) -> Mapping[str, Any]:
+        """How clients are told of a class. Plain code: call it on a thread."""
+        info: Mapping[str, Any] = self._plain(definition.info, {})
+        return info
+
     async def on_validation_lane(self, function: Callable[[], Any]) -> Any:
         """Run something that asks nodes for declarations, on the validators' threads.
 

@@ -1,6 +1,6 @@
 """The typed keys of what the application shares with its handlers."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ from msgspec import Struct
 from execution import Engine
 
 if TYPE_CHECKING:
+    from .node_routes import NodeCatalogue
     from .websocket import ClientConnections
 
 
@@ -25,10 +26,9 @@ class WebSettings(Struct, frozen=True, kw_only=True):
     page_directory: Path = Path(__file__).parent / "ui"
     system_facts: Callable[[], Mapping[str, Any]]
     """What `/system_stats` answers. It may take a moment: called on a thread."""
-    argv: Sequence[str] = ()
-    compress_frames: bool = False
 
 
 ENGINE = web.AppKey("engine", Engine)
 SETTINGS = web.AppKey("settings", WebSettings)
+NODE_CATALOGUE: "web.AppKey[NodeCatalogue]" = web.AppKey("node_catalogue")
 CONNECTIONS: "web.AppKey[ClientConnections]" = web.AppKey("connections")

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.studio import running_studio
-from transcript_replay import (
+
+from tests.end_to_end.transcript_replay import (
     Leniency,
     Line,
     RouteMissing,
@@ -19,6 +19,7 @@ from transcript_replay import (
     compare,
     read_transcript,
 )
+from tests.support.studio import running_studio
 
 TESTS = Path(__file__).parent.parent
 PACKS = [TESTS / "packs" / "testing_pack"]

@@ -1,0 +1,237 @@
+"""Hanzo Studio's start: settings -> registry -> engine -> application -> run. The one place that knows everyone.
+
+Nothing heavy is imported before the port answers.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import socket
+import sys
+import time
+from argparse import Namespace
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from web.start_options import build_parser
+
+if TYPE_CHECKING:
+    from execution import Engine, NodeRegistry
+    from nodes.packs.loader import PackReport
+    from web.waiting_room import WaitingRoom
+
+log = logging.getLogger("studio")
+
+VERSION = "0.1.0"
+SWITCH_INTERVAL = 0.0005
+"""Seconds that a computing thread keeps the interpreter lock when the loop wants it."""
+
+
+class Studio:
+    """What is running, for whoever started it."""
+
+    def __init__(self, engine: "Engine", registry: "NodeRegistry", packs: "Sequence[PackReport]") -> None:
+        self.engine = engine
+        self.registry = registry
+        self.packs = packs
+
+
+def configure_environment(options: Namespace) -> None:
+    """Tell nodes where their folders are, and make those that are written to."""
+    from nodes.environment import environment
+
+    environment.place_under((options.base_directory or Path.cwd()).expanduser().resolve())
+    for name in ("input", "output", "temp", "user"):
+        chosen = getattr(options, f"{name}_directory")
+        if chosen is not None:
+            setattr(environment, f"{name}_directory", chosen.expanduser().resolve())
+    environment.save_metadata = not options.disable_metadata
+    environment.allow_private_urls = options.allow_private_urls
+    empty_temp()
+    for folder in (environment.input_directory, environment.output_directory, environment.temp_directory,
+                   environment.base_directory / "custom_nodes"):
+        folder.mkdir(parents=True, exist_ok=True)
+    example = environment.input_directory / "example.png"
+    if not example.exists():
+        shutil.copyfile(Path(__file__).parent / "web" / "ui" / "examples" / "example.png", example)
+
+
+def empty_temp() -> None:
+    """Previews die with the process."""
+    from nodes.environment import environment
+
+    shutil.rmtree(environment.temp_directory, ignore_errors=True)
+
+
+def make_engine(options: Namespace, registry: "NodeRegistry", torch_threads: Any) -> "Engine":
+    from execution import CacheRule, CallerSettings, Engine, EngineSettings, OutputCache, SchedulerSettings
+    from nodes.machine_facts import memory_limit
+    from nodes.preview_images import encode_preview
+
+    if options.cache_none:
+        cache = OutputCache(CacheRule.NONE)
+    elif options.cache_classic:
+        cache = OutputCache(CacheRule.CLASSIC)
+    elif options.cache_lru:
+        cache = OutputCache(CacheRule.COUNT, options.cache_lru)
+    else:
+        cache = OutputCache(CacheRule.BYTES, options.cache_bytes if options.cache_bytes is not None
+                            else min(memory_limit() // 8, 4 * 2**30))
+    pools = {"gpu": 1, "cpu": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity")
+             else os.cpu_count() or 1, **dict(options.pool)}
+    settings = EngineSettings(
+        scheduler=SchedulerSettings(max_running_prompts=options.max_running_prompts, pools=pools),
+        caller=CallerSettings(cancel_grace=options.cancel_grace, hook_timeout=options.hook_timeout))
+    return Engine(registry, settings, cache=cache, encode_preview=encode_preview, before_call=torch_threads,
+                  release_memory=torch_threads.release_memory)
+
+
+def register_built_in_nodes(registry: "NodeRegistry") -> None:
+    from nodes import CATALOGUE, DISPLAY_NAMES
+    from nodes.packs.class_nodes import define_class_node
+
+    for name, node_class in CATALOGUE.items():
+        registry.add(define_class_node(name, node_class, "nodes", DISPLAY_NAMES.get(name)), built_in=True)
+
+
+@contextlib.asynccontextmanager
+async def open_studio(options: Namespace, sockets: Sequence[socket.socket],
+                      room: "WaitingRoom | None" = None) -> AsyncIterator[Studio]:
+    """Everything that a running server is made of, on this loop and these listening sockets.
+
+    :param room: what answers on the sockets until the application does; it is stopped then.
+    """
+    def now_loading(what: str) -> None:
+        if room is not None:
+            room.what = what
+
+    configure_environment(options)
+    now_loading("importing torch")
+    from nodes.torch_threads import TorchThreads
+
+    torch_threads = TorchThreads()
+    torch_import = asyncio.ensure_future(asyncio.to_thread(torch_threads.load))
+    await asyncio.sleep(0)
+
+    from aiohttp import web
+
+    from execution import LoopWatchdog, NodeRegistry
+    from nodes.environment import environment
+    from nodes.machine_facts import system_stats
+    from web.app import create_app, finish_routes
+    from web.app_keys import WebSettings
+
+    registry = NodeRegistry()
+    register_built_in_nodes(registry)
+    await torch_import
+    torch_threads()  # async nodes run on this thread
+    async with make_engine(options, registry, torch_threads) as engine:
+        settings = WebSettings(
+            directory_of=environment.directory_of, max_upload_size=options.max_upload_size * 2**20,
+            cors_origin=options.enable_cors_header, system_facts=lambda: system_stats(VERSION, sys.argv))
+        app = create_app(engine, settings)
+        packs: Sequence[PackReport] = ()
+        finish_routes(app)
+        if room is not None:
+            room.stop()
+        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=2)
+        await runner.setup()
+        watchdog = LoopWatchdog()
+        try:
+            for one in sockets:
+                await web.SockSite(runner, one).start()
+            yield Studio(engine, registry, packs)
+        finally:
+            watchdog.stop()
+            await runner.cleanup()
+            empty_temp()
+
+
+def bind(options: Namespace) -> list[socket.socket]:
+    """Listening sockets. Leaves with a sentence when an address cannot be had."""
+    sockets = []
+    for address in dict.fromkeys(one.strip() for one in options.listen.split(",")):
+        is_v6 = ":" in address
+        one = socket.socket(socket.AF_INET6 if is_v6 else socket.AF_INET)
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if is_v6:
+            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        try:
+            one.bind((address, options.port))
+        except OSError as error:
+            if is_v6 and len(sockets):
+                continue  # no IPv6 here; the other address is enough
+            raise SystemExit(f"hanzo-studio: cannot listen on {address} port {options.port}: {error.strerror}. "
+                             "Is another server running there? Choose another with --port.") from None
+        one.listen(1024)
+        one.setblocking(False)
+        sockets.append(one)
+    return sockets
+
+
+def urls_of(sockets: Sequence[socket.socket]) -> list[str]:
+    names = [one.getsockname() for one in sockets]
+    return [f"http://[{name[0]}]:{name[1]}" if ":" in name[0] else f"http://{name[0]}:{name[1]}" for name in names]
+
+
+async def serve(options: Namespace, sockets: Sequence[socket.socket], room: "WaitingRoom", began: float) -> None:
+    """Run until the process is told to stop."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError):
+            loop.add_signal_handler(number, stop.set)
+    async with open_studio(options, sockets, room) as studio:
+        log.info("ready after %.1f s with %d nodes: %s", time.monotonic() - began, len(studio.registry),
+                 "  ".join(urls_of(sockets)))
+        await stop.wait()
+        log.info("stopping")
+
+
+def loop_factory(choice: str) -> Any:
+    """What makes the event loop; None for asyncio's own."""
+    if choice == "asyncio":
+        return None
+    try:
+        import uvloop
+    except ImportError:
+        if choice == "uvloop":
+            raise SystemExit("hanzo-studio: uvloop is not installed; use --loop asyncio") from None
+        return None
+    return uvloop.new_event_loop
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    began = time.monotonic()
+    options = build_parser().parse_args(arguments)
+    logging.basicConfig(level=options.verbose, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
+                        datefmt="%H:%M:%S")
+    from web.waiting_room import WaitingRoom
+
+    sockets = bind(options)
+    room = WaitingRoom(sockets)
+    room.start()
+    sys.setswitchinterval(SWITCH_INTERVAL)
+    with asyncio.Runner(loop_factory=loop_factory(options.loop)) as runner:
+        runner.run(serve(options, sockets, room, began))
+    os._exit(0) if _threads_left() else None
+
+
+def _threads_left() -> bool:
+    """Whether a node that cannot be stopped still runs. Its daemon thread would crash in the interpreter's end."""
+    import threading
+
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return threading.active_count() > 1
+
+
+if __name__ == "__main__":
+    # Packs import `server`: that has to be this module, not a second copy of it.
+    import server
+
+    server.main()

@@ -1,0 +1,1 @@
+"""Real fakes for tests, with tests of their own."""

@@ -1,0 +1,73 @@
+"""What nodes there are."""
+
+import hashlib
+import logging
+from typing import Any
+
+from aiohttp import web
+
+from execution import Engine, NodeDefinition
+
+from . import wire
+from .app_keys import NODE_CATALOGUE
+
+log = logging.getLogger("studio.web")
+
+routes = web.RouteTableDef()
+
+
+class NodeCatalogue:
+    """Definitions of all classes as JSON. Each class is asked again for every request, since lists of files change;
+    the bytes of one that answered the same are used again."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._known: dict[str, tuple[Any, bytes]] = {}
+
+    async def all(self) -> tuple[bytes, str]:
+        """The whole object, and its ETag. A class that raises is left out and logged."""
+        definitions = list(self._engine.registry)
+        members = await self._engine.ask_nodes(lambda: [self._member(one) for one in definitions])
+        body = b"{" + b",".join(one for one in members if one is not None) + b"}"
+        return body, hashlib.blake2b(body, digest_size=16).hexdigest()
+
+    async def one(self, class_type: str) -> bytes:
+        """The object with one class, empty if there is none of this name."""
+        definition = self._engine.registry.get(class_type)
+        if definition is None:
+            return b"{}"
+        member = await self._engine.ask_nodes(lambda: self._member(definition))
+        if member is None:
+            raise web.HTTPInternalServerError(text=f"The class {class_type} raised when it was asked what it takes.")
+        return b"{" + member + b"}"
+
+    def _member(self, definition: NodeDefinition) -> bytes | None:
+        name = definition.class_type
+        try:
+            info = self._engine.info_of(definition)
+            known = self._known.get(name)
+            if known is not None and known[0] == info:
+                return known[1]
+            encoded = wire.dumps(name) + b":" + wire.dumps(info)
+            self._known[name] = (wire.plain_copy(info), encoded)
+        except Exception:
+            log.exception("class %s (%s) does not say what it takes; it is left out", name, definition.origin)
+            return None
+        return encoded
+
+
+@routes.get("/object_info")
+async def object_info(request: web.Request) -> web.Response:
+    body, tag = await request.app[NODE_CATALOGUE].all()
+    headers = {"ETag": f'"{tag}"', "Cache-Control": "no-cache"}
+    if any(one.value == tag for one in request.if_none_match or ()):
+        return web.Response(status=304, headers=headers)
+    return web.Response(body=body, content_type="application/json", charset="utf-8", headers=headers)
+
+
+@routes.get("/object_info/{class_type}")
+async def object_info_of(request: web.Request) -> web.Response:
+    body = await request.app[NODE_CATALOGUE].one(request.match_info["class_type"])
+    return web.Response(body=body, content_type="application/json", charset="utf-8")
+
+

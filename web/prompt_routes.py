@@ -1,0 +1,63 @@
+"""Submitting prompts, and stopping them."""
+
+import asyncio
+import time
+
+from aiohttp import web
+
+from execution import PromptId
+
+from . import wire
+from .app_keys import ENGINE
+from .bad_request import BadRequest
+from .middlewares import json_response
+
+routes = web.RouteTableDef()
+
+LARGE_BODY = 256 * 2**10
+"""Bytes from which a body is decoded on a thread."""
+
+
+@routes.get("/prompt")
+async def queue_length(request: web.Request) -> web.Response:
+    return json_response({"exec_info": {"queue_remaining": request.app[ENGINE].remaining}})
+
+
+@routes.post("/prompt")
+async def submit(request: web.Request) -> web.Response:
+    body = await request.read()
+    now, source = time.time_ns() // 1_000_000, request.headers.get("Comfy-Usage-Source")
+    if len(body) > LARGE_BODY:
+        submission = await asyncio.to_thread(wire.decode_submission, body, now, source)
+    else:
+        submission = wire.decode_submission(body, now, source)
+    accepted = await request.app[ENGINE].submit(submission)
+    return json_response({"prompt_id": accepted.prompt_id, "number": accepted.number,
+                          "node_errors": accepted.node_errors})
+
+
+@routes.post("/interrupt")
+async def interrupt(request: web.Request) -> web.Response:
+    """An empty body, or one that is no JSON, means every running prompt."""
+    try:
+        said = wire.decode_json(await request.read())
+    except BadRequest:
+        said = {}
+    if not isinstance(said, dict):
+        raise BadRequest("invalid_body", "The body must be a JSON object, or empty.")
+    prompt_id = said.get("prompt_id")
+    if prompt_id is not None and not isinstance(prompt_id, str):
+        raise BadRequest("invalid_field", "prompt_id must be a text.", "prompt_id")
+    request.app[ENGINE].interrupt(PromptId(prompt_id) if prompt_id else None)
+    return web.Response()
+
+
+@routes.post("/free")
+async def free(request: web.Request) -> web.Response:
+    said = wire.decode_object(await request.read())
+    for name in ("unload_models", "free_memory"):
+        if not isinstance(said.get(name, False), bool):
+            raise BadRequest("invalid_field", f"{name} must be true or false.", name)
+    if said.get("free_memory"):
+        request.app[ENGINE].free_memory()
+    return web.Response()

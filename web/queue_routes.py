@@ -1,0 +1,87 @@
+"""What waits, what runs, and what was."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from aiohttp import web
+
+from execution import HistoryEntry, PromptId
+
+from . import wire
+from .app_keys import ENGINE
+from .bad_request import BadRequest
+from .middlewares import json_response
+
+routes = web.RouteTableDef()
+
+
+@routes.get("/queue")
+async def queue(request: web.Request) -> web.Response:
+    snapshot = request.app[ENGINE].snapshot()
+    return json_response({"queue_running": [wire.queue_item(entry) for entry in snapshot.running],
+                          "queue_pending": [wire.queue_item(entry) for entry in snapshot.pending]})
+
+
+@routes.post("/queue")
+async def change_queue(request: web.Request) -> web.Response:
+    wants_all, prompt_ids = _clear_and_delete(await request.read())
+    engine = request.app[ENGINE]
+    if wants_all:
+        engine.remove_pending()
+    if prompt_ids:
+        engine.remove_pending(prompt_ids)
+    return web.Response()
+
+
+@routes.get("/history")
+async def history(request: web.Request) -> web.Response:
+    entries = request.app[ENGINE].history.entries()
+    chosen = _page(entries, _integer(request, "max_items"), _integer(request, "offset"))
+    return json_response({entry.prompt_id: wire.history_entry(entry) for entry in chosen})
+
+
+@routes.get("/history/{prompt_id}")
+async def history_of(request: web.Request) -> web.Response:
+    prompt_id = PromptId(request.match_info["prompt_id"])
+    entry = request.app[ENGINE].history_of(prompt_id)
+    return json_response({} if entry is None else {prompt_id: wire.history_entry(entry)})
+
+
+@routes.post("/history")
+async def change_history(request: web.Request) -> web.Response:
+    wants_all, prompt_ids = _clear_and_delete(await request.read())
+    store = request.app[ENGINE].history
+    if wants_all:
+        store.clear()
+    if prompt_ids:
+        store.delete(prompt_ids)
+    return web.Response()
+
+
+def _clear_and_delete(body: bytes) -> tuple[bool, Sequence[PromptId]]:
+    said = wire.decode_object(body)
+    wants_all, listed = said.get("clear", False), said.get("delete", [])
+    if not isinstance(wants_all, bool):
+        raise BadRequest("invalid_field", "clear must be true or false.", "clear")
+    if not isinstance(listed, list):
+        raise BadRequest("invalid_field", "delete must be a list of prompt ids.", "delete")
+    return wants_all, [PromptId(one) for one in listed if isinstance(one, str)]
+
+
+def _integer(request: web.Request, name: str) -> int | None:
+    text = request.query.get(name)
+    if text is None:
+        return None
+    try:
+        return int(text[:20])
+    except ValueError:
+        raise BadRequest("invalid_query", f"{name} must be a whole number.", name) from None
+
+
+def _page(entries: Sequence[HistoryEntry], most: int | None, offset: int | None) -> Sequence[Any]:
+    """`max_items` alone counts from the newest, `offset` from the oldest; both give the oldest first."""
+    if most is not None and most <= 0:
+        return ()
+    if offset is None or offset < 0:
+        return entries if most is None else entries[-most:]
+    return entries[offset:] if most is None else entries[offset:offset + most]

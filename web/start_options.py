@@ -1,0 +1,97 @@
+"""The options of the command line. Only the standard library is imported: `--help` answers at once."""
+
+import argparse
+import re
+from pathlib import Path
+
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+def size(text: str) -> int:
+    """Bytes of a text such as `256MB`, `4GiB` or `1000000`. Units are powers of 1024."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; write 256MB, say")
+    return int(float(match[1]) * _UNITS[match[2].upper()])
+
+
+def pool(text: str) -> tuple[str, int]:
+    """`NAME=TOKENS`."""
+    name, sign, tokens = text.partition("=")
+    if not sign or not name.strip() or not tokens.strip().isdigit() or int(tokens) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no pool; write NAME=TOKENS with at least one token, cpu=4, say")
+    return name.strip(), int(tokens)
+
+
+def at_least(least: float, kind: type) -> "type":
+    """A number that is not smaller than `least`."""
+    def parse(text: str) -> float:
+        try:
+            number: float = kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
+        if not number >= least:
+            raise argparse.ArgumentTypeError(f"{text} is less than {least}")
+        return number
+
+    return parse  # type: ignore[return-value]
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of `server.py` and `hanzo-studio`."""
+    parser = argparse.ArgumentParser(
+        prog="hanzo-studio", formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Serves node graphs: submit workflows over REST, watch them over WebSocket, see them in a browser.",
+        epilog="example: hanzo-studio --port 9000 --base-directory ~/studio --pool cpu=4 --pool blocking=32")
+    address = parser.add_argument_group("address")
+    address.add_argument("--listen", nargs="?", const="0.0.0.0,::", default="127.0.0.1", metavar="ADDRESS,...",
+                         help="addresses to listen on (default 127.0.0.1; without a value: all of them)")
+    address.add_argument("--port", type=int, default=8188, help="port to listen on (default 8188)")
+    address.add_argument("--enable-cors-header", nargs="?", const="*", metavar="ORIGIN",
+                         help="let pages of this origin use the server (without a value: of any origin)")
+    address.add_argument("--max-upload-size", type=at_least(0.001, float), default=100.0, metavar="MB",
+                         help="largest body of a request (default 100)")
+    folders = parser.add_argument_group("folders")
+    folders.add_argument("--base-directory", type=Path, metavar="DIR",
+                         help="holds input, output, temp, user, models and custom_nodes (default: the current folder)")
+    for name, what in (("input", "where uploads go and images are loaded from"), ("output", "where images are saved"),
+                       ("temp", "where previews are saved; emptied at start and at stop"),
+                       ("user", "settings of users")):
+        folders.add_argument(f"--{name}-directory", type=Path, metavar="DIR",
+                             help=f"{what} (default: {name} in the base directory)")
+    folders.add_argument("--extra-model-paths-config", type=Path, nargs="+", action="extend", default=[], metavar="FILE",
+                         help="YAML files with more folders, of packs (custom_nodes) and of models")
+    running = parser.add_argument_group("running prompts")
+    running.add_argument("--pool", type=pool, action="append", default=[], metavar="NAME=TOKENS",
+                         help="size of a resource pool; repeatable (default gpu=1, cpu one a core, any other 16)")
+    running.add_argument("--max-running-prompts", type=at_least(1, int), default=4, metavar="N",
+                         help="the next prompt starts while fewer than N compute or wait for a token (default 4); "
+                              "1 runs prompts strictly one after the other")
+    running.add_argument("--cancel-grace", type=at_least(0, float), default=5.0, metavar="SECONDS",
+                         help="how long the clean-up of a cancelled async node is waited for (default 5)")
+    running.add_argument("--hook-timeout", type=at_least(0.001, float), default=60.0, metavar="SECONDS",
+                         help="how long a validator, change check or INPUT_TYPES may take (default 60)")
+    running.add_argument("--loop", choices=("auto", "asyncio", "uvloop"), default="auto",
+                         help="the event loop; auto takes uvloop where it is installed")
+    keeping = parser.add_argument_group("keeping outputs (at most one)").add_mutually_exclusive_group()
+    keeping.add_argument("--cache-bytes", type=size, metavar="SIZE",
+                         help="keep outputs up to this size, least recently used go first (default: an eighth of the "
+                              "memory that the process may use, at most 4GB)")
+    keeping.add_argument("--cache-classic", action="store_true", help="keep what the latest prompt uses, no more")
+    keeping.add_argument("--cache-lru", type=at_least(1, int), metavar="N", help="keep the outputs of N nodes")
+    keeping.add_argument("--cache-none", action="store_true", help="keep nothing longer than its consumers need it")
+    nodes = parser.add_argument_group("nodes and files")
+    nodes.add_argument("--disable-all-custom-nodes", action="store_true", help="load no packs")
+    nodes.add_argument("--whitelist-custom-nodes", nargs="+", default=[], metavar="NAME",
+                       help="load these packs although all others are disabled")
+    nodes.add_argument("--disable-metadata", action="store_true",
+                       help="saved images carry neither prompt nor workflow")
+    nodes.add_argument("--preview-size", type=at_least(1, int), default=512, metavar="PIXELS",
+                       help="longest side of previews that nodes do not size themselves (default 512)")
+    nodes.add_argument("--allow-private-urls", action="store_true",
+                       help="LoadImageFromURL may reach private, loopback and link-local addresses")
+    logs = parser.add_argument_group("logs")
+    logs.add_argument("--verbose", nargs="?", const="DEBUG", default="INFO", choices=LEVELS, metavar="LEVEL",
+                      help="how much is logged (default INFO; without a value: DEBUG)")
+    return parser

@@ -1,0 +1,81 @@
+"""Answers while the server is being loaded: a thread with `http.server` on the socket that the application takes over.
+
+Only the standard library is imported, so that the port answers at once.
+"""
+
+import html
+import json
+import socket
+import threading
+from collections.abc import Sequence
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="1">
+<title>Hanzo Studio starts</title><style>body{{font:16px/1.5 system-ui,sans-serif;display:grid;place-items:center;
+height:90vh;color-scheme:light dark}}</style><main><h1>Hanzo Studio starts</h1><p>{what} …</p></main></html>"""
+
+
+class WaitingRoom:
+    """Serves `/healthz`, `/readyz` and a page that reloads itself, until the application is there.
+
+    :param sockets: bound and listening; they stay open when this stops.
+    """
+
+    def __init__(self, sockets: Sequence[socket.socket]) -> None:
+        self.what = "starting"
+        """What is being loaded, for whoever asks."""
+        room = self
+
+        class Handler(BaseHTTPRequestHandler):
+            timeout = 2
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                room._answer(self)
+
+            do_HEAD = do_POST = do_PUT = do_DELETE = do_OPTIONS = do_PATCH = do_GET
+
+            def log_message(self, format: str, *args: Any) -> None:
+                """Say nothing: this is over in seconds."""
+
+        self._servers = []
+        for one in sockets:
+            server = HTTPServer(one.getsockname(), Handler, bind_and_activate=False)
+            server.socket.close()
+            server.socket = one
+            self._servers.append(server)
+        self._threads = [threading.Thread(target=server.serve_forever, args=(0.02,), name="studio-waiting-room",
+                                          daemon=True) for server in self._servers]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Accept nothing more; what is being answered is finished."""
+        for server in self._servers:
+            server.shutdown()
+        for thread in self._threads:
+            thread.join()
+
+    def _answer(self, handler: BaseHTTPRequestHandler) -> None:
+        path = handler.path.partition("?")[0].removeprefix("/api") or "/"
+        status, kind, body = 503, "application/json", json.dumps({"status": "starting", "loading": self.what})
+        if path == "/healthz":
+            status, body = 200, json.dumps({"status": "ok"})
+        elif path == "/" and handler.command in ("GET", "HEAD"):
+            kind, body = "text/html; charset=utf-8", _PAGE.format(what=html.escape(self.what))
+        content = body.encode()
+        handler.send_response(status)
+        handler.send_header("Content-Type", kind)
+        handler.send_header("Content-Length", str(len(content)))
+        # A connection that is kept alive would stay with this thread for ever.
+        handler.send_header("Connection", "close")
+        handler.send_header("Cache-Control", "no-store")
+        if status == 503:
+            handler.send_header("Retry-After", "1")
+        handler.end_headers()
+        if handler.command != "HEAD":
+            handler.wfile.write(content)
+        handler.close_connection = True

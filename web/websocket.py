@@ -1,0 +1,328 @@
+"""Sockets: one `ClientConnection` each, with a bounded outbox of its own, so that none can delay another.
+
+Events are encoded once and put into the outboxes of whoever they are for. What a newer frame makes pointless may be
+replaced while it is unsent; what must not be lost is kept until it does not fit, and then the socket is closed.
+"""
+
+import asyncio
+import contextlib
+import logging
+import uuid
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from execution import ClientId, Engine, Event, NodeFailed, NodeId, PromptDropped, PromptFinished, PromptId, PromptQueued
+
+from . import wire
+from .bad_request import BadRequest
+from .wire import Audience, Frame, FrameEncoder
+
+log = logging.getLogger("studio.web")
+
+MOST_FRAMES = 50_000
+MOST_BYTES = 32 * 2**20
+"""An outbox that would hold more of what must not be lost is closed with 1013."""
+HIGH_WATER = 256 * 2**10
+"""Bytes that may lie in the transport; more waits in the outbox, where it can still be replaced."""
+PACE = 0.002
+"""Seconds between two writes to one socket: what comes in between goes out together."""
+RETRY = 0.02
+_CLOSE_TIMEOUT = 1.0
+_MOST_MISSED = 200
+_MOST_AWAY = 1000
+_LONGEST_CLIENT_ID = 1000
+
+
+class ClientConnection:
+    """One socket: an outbox, its only writer, and what the client said of itself."""
+
+    def __init__(self, client_id: ClientId, socket: web.WebSocketResponse, transport: asyncio.Transport,
+                 close: Callable[["ClientConnection"], None]) -> None:
+        self.client_id = client_id
+        self.socket = socket
+        self.flags: dict[str, Any] = {}
+        self.is_closing = False
+        self._transport = transport
+        self._close = close
+        self._loop = asyncio.get_running_loop()
+        self._frames: deque[list[Any]] = deque()  # [bytes, key]
+        self._keyed: dict[tuple[str, ...], list[Any]] = {}
+        self._bytes = 0
+        self._timer: asyncio.Handle | None = None
+        self._written_at = 0.0
+
+    def put(self, data: bytes, replaces: tuple[str, ...] | None = None) -> None:
+        """Have a frame sent. With a key it takes the place of an unsent one of the same key."""
+        if self.is_closing:
+            return
+        if replaces is not None:
+            unsent = self._keyed.get(replaces)
+            if unsent is not None:
+                self._bytes += len(data) - len(unsent[0])
+                unsent[0] = data
+                return
+        if len(self._frames) >= MOST_FRAMES or self._bytes + len(data) > MOST_BYTES:
+            if replaces is not None:
+                return
+            self._drop_replaceable()
+            if len(self._frames) >= MOST_FRAMES or self._bytes + len(data) > MOST_BYTES:
+                self._close(self)
+                return
+        entry = [data, replaces]
+        self._frames.append(entry)
+        self._bytes += len(data)
+        if replaces is not None:
+            self._keyed[replaces] = entry
+        if self._timer is None:
+            wait = self._written_at + PACE - self._loop.time()
+            self._timer = self._loop.call_soon(self._write) if wait <= 0 else self._loop.call_later(wait, self._write)
+
+    def takes(self, frame: Frame) -> bool:
+        return frame.wants_metadata is None or frame.wants_metadata is self.wants_metadata
+
+    @property
+    def wants_metadata(self) -> bool:
+        return self.flags.get("supports_preview_metadata") is True
+
+    def stop(self) -> None:
+        """Send nothing more."""
+        self.is_closing = True
+        self._frames.clear()
+        self._keyed.clear()
+        self._bytes = 0
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+    def flush(self) -> None:
+        """Write what is there, however much lies in the transport."""
+        if not self._transport.is_closing() and self._frames:
+            self._transport.write(b"".join([entry[0] for entry in self._frames]))
+            self._frames.clear()
+            self._keyed.clear()
+
+    def _drop_replaceable(self) -> None:
+        self._frames = deque(entry for entry in self._frames if entry[1] is None)
+        self._keyed.clear()
+        self._bytes = sum(len(entry[0]) for entry in self._frames)
+
+    def _write(self) -> None:
+        self._timer = None
+        transport = self._transport
+        if self.is_closing or transport.is_closing() or self.socket.closed:
+            return
+        room = HIGH_WATER - transport.get_write_buffer_size()
+        batch = []
+        while self._frames and room > 0:
+            data, key = self._frames.popleft()
+            if key is not None:
+                del self._keyed[key]
+            batch.append(data)
+            room -= len(data)
+            self._bytes -= len(data)
+        if batch:
+            transport.write(batch[0] if len(batch) == 1 else b"".join(batch))
+            self._written_at = self._loop.time()
+        if self._frames:  # a slow reader: its frames wait here
+            self._timer = self._loop.call_later(RETRY, self._write)
+
+
+class ClientConnections:
+    """All sockets, and who of them is sent what.
+
+    :param features: what the server says of itself when a client sends its flags.
+    """
+
+    def __init__(self, engine: Engine, features: Callable[[], dict[str, Any]]) -> None:
+        self._engine = engine
+        self._features = features
+        self._encoder = FrameEncoder()
+        self._loop = asyncio.get_running_loop()
+        self._all: dict[ClientConnection, None] = {}
+        self._by_client: dict[ClientId, list[ClientConnection]] = {}
+        self._client_of: dict[PromptId, ClientId | None] = {}
+        self._missed: OrderedDict[ClientId, list[bytes]] = OrderedDict()
+        self._failures: dict[PromptId, list[bytes]] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        engine.add_listener(self.take)
+
+    # -- events -----------------------------------------------------------------------------------------------------
+
+    def take(self, event: Event) -> None:
+        """Put what an event says into the outboxes of whoever it is for."""
+        kind = event.__class__
+        if kind is PromptQueued:
+            assert isinstance(event, PromptQueued)
+            self._client_of[event.prompt_id] = event.client_id
+        elif kind is PromptDropped:
+            assert isinstance(event, PromptDropped)
+            self._client_of.pop(event.prompt_id, None)
+        audience = self._encoder.audience_of(event)
+        if audience is None:
+            return
+        if audience is Audience.ALL:
+            self._spread(event)
+            return
+        prompt_id: PromptId = event.prompt_id  # type: ignore[attr-defined]
+        receivers = self._receivers(audience, prompt_id)
+        if not receivers:
+            if audience is Audience.OWN:
+                self._remember(event, prompt_id)
+            return
+        for frame in self._encoder.encode(event):
+            self._put(frame, receivers)
+
+    def _receivers(self, audience: Audience, prompt_id: PromptId) -> Iterable[ClientConnection]:
+        client_id = self._client_of.get(prompt_id)
+        if client_id is not None:
+            return self._by_client.get(client_id, ())
+        return self._all if audience is Audience.OWN_OR_ALL else ()
+
+    @staticmethod
+    def _put(frame: Frame, receivers: Iterable[ClientConnection]) -> None:
+        data, replaces = frame.data, frame.replaces
+        if frame.wants_metadata is None:
+            for connection in list(receivers) if replaces is None else receivers:
+                connection.put(data, replaces)
+            return
+        for connection in receivers:
+            if connection.takes(frame):
+                connection.put(data, replaces)
+
+    def _spread(self, event: Event) -> None:
+        """An event of a prompt, or of the queue, of which everybody is told something."""
+        prompt_id: PromptId | None = getattr(event, "prompt_id", None)
+        client_id = None if prompt_id is None else self._client_of.get(prompt_id)
+        is_end = event.__class__ is PromptFinished
+        own = self._by_client.get(client_id, ()) if client_id is not None else ()
+        missed: list[bytes] = []
+        for frame in self._encoder.encode(event):
+            if frame.audience is Audience.ALL or (frame.audience is Audience.OWN_OR_ALL and client_id is None):
+                self._put(frame, list(self._all))
+            elif own:
+                self._put(frame, own)
+            elif is_end and client_id is not None:
+                missed.append(frame.data)
+        if is_end and prompt_id is not None:
+            failure = self._failures.pop(prompt_id, [])
+            if client_id is not None and not own:
+                self._keep_for(client_id, failure + missed)
+            self._client_of.pop(prompt_id, None)
+
+    def _remember(self, event: Event, prompt_id: PromptId) -> None:
+        """Nobody hears of an error now: its client is told with the end of the prompt when it comes back."""
+        if isinstance(event, NodeFailed) and self._client_of.get(prompt_id) is not None:
+            self._failures[prompt_id] = [frame.data for frame in self._encoder.encode(event)]
+
+    def _keep_for(self, client_id: ClientId, frames: list[bytes]) -> None:
+        missed = self._missed.setdefault(client_id, [])
+        missed += frames
+        del missed[:-_MOST_MISSED]
+        self._missed.move_to_end(client_id)
+        if len(self._missed) > _MOST_AWAY:
+            self._missed.popitem(last=False)
+
+    # -- what packs send of their own ---------------------------------------------------------------------------------
+
+    def send(self, event: str | int, data: Any, client_id: str | None = None) -> None:
+        """Send a message that is not an event of ours: JSON for a named one, binary for a number. On the loop."""
+        frame = wire.message(event, data) if isinstance(event, str) else wire.binary_message(event, bytes(data))
+        receivers = list(self._all) if client_id is None else self._by_client.get(ClientId(client_id), [])
+        for connection in list(receivers):
+            connection.put(frame)
+
+    def client_of(self, prompt_id: str) -> str | None:
+        return self._client_of.get(PromptId(prompt_id))
+
+    # -- sockets ------------------------------------------------------------------------------------------------------
+
+    async def serve(self, request: web.Request) -> web.WebSocketResponse:
+        """The life of one socket."""
+        client_id = ClientId(request.query.get("clientId") or uuid.uuid4().hex)
+        if len(client_id) > _LONGEST_CLIENT_ID:
+            raise BadRequest("invalid_client_id", "clientId is too long.",
+                             f"at most {_LONGEST_CLIENT_ID} characters")
+        socket = web.WebSocketResponse(compress=False, max_msg_size=4 * 2**20, timeout=_CLOSE_TIMEOUT)
+        await socket.prepare(request)
+        assert isinstance(request.transport, asyncio.Transport)
+        connection = ClientConnection(client_id, socket, request.transport, self._close_slow)
+        self._welcome(connection)
+        try:
+            await self._listen(connection)
+        finally:
+            connection.stop()
+            self._forget(connection)
+        return socket
+
+    def _welcome(self, connection: ClientConnection) -> None:
+        client_id = connection.client_id
+        self._all[connection] = None
+        self._by_client.setdefault(client_id, []).append(connection)
+        connection.put(wire.status_message(self._engine.remaining, client_id))
+        for prompt_id, owner in self._client_of.items():
+            if owner == client_id:
+                node_id: NodeId | None = self._engine.running_node_of(prompt_id)
+                if node_id is not None:
+                    connection.put(wire.message("executing", {"node": node_id}))
+                for frame in self._failures.pop(prompt_id, ()):
+                    connection.put(frame)
+        for frame in self._missed.pop(client_id, ()):
+            connection.put(frame)
+
+    def _forget(self, connection: ClientConnection) -> None:
+        self._all.pop(connection, None)
+        others = self._by_client.get(connection.client_id)
+        if others is not None and connection in others:
+            others.remove(connection)
+            if not others:
+                del self._by_client[connection.client_id]
+
+    async def _listen(self, connection: ClientConnection) -> None:
+        is_first = True
+        async for incoming in connection.socket:
+            if incoming.type is not WSMsgType.TEXT or not is_first:
+                continue
+            try:
+                said = wire.decode_json(incoming.data.encode())
+            except (BadRequest, UnicodeEncodeError):
+                continue
+            if not isinstance(said, dict):
+                continue
+            is_first = False
+            flags = said.get("data")
+            if said.get("type") == "feature_flags":
+                connection.flags = flags if isinstance(flags, dict) else {}
+                connection.put(wire.message("feature_flags", self._features()))
+
+    def _close_slow(self, connection: ClientConnection) -> None:
+        log.warning("client %s does not read: its socket is closed", connection.client_id)
+        self._close(connection, WSCloseCode.TRY_AGAIN_LATER, b"too slow")
+
+    def _close(self, connection: ClientConnection, code: int, reason: bytes) -> None:
+        connection.stop()
+        self._forget(connection)
+        task = self._loop.create_task(self._say_goodbye(connection, code, reason))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    @staticmethod
+    async def _say_goodbye(connection: ClientConnection, code: int, reason: bytes) -> None:
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(_CLOSE_TIMEOUT):
+                await connection.socket.close(code=code, message=reason)
+        connection.abort()
+
+    async def close(self) -> None:
+        """The server stops: tell everybody."""
+        self._engine.remove_listener(self.take)
+        for connection in list(self._all):
+            connection.flush()
+            self._close(connection, WSCloseCode.GOING_AWAY, b"server shutdown")
+        if self._closing:
+            await asyncio.wait(self._closing)

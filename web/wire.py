@@ -1,0 +1,446 @@
+"""The only file that spells JSON and binary frames: what clients send is decoded here, what they see is encoded."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from execution import (
+    ClientId,
+    Event,
+    HistoryEntry,
+    NodeBlocked,
+    NodeFailed,
+    NodeFinished,
+    NodeId,
+    NodePlace,
+    NodePreviewed,
+    NodeProgressed,
+    NodesCached,
+    NodeShown,
+    NodeStarted,
+    Outcome,
+    ProgressRow,
+    ProgressTabled,
+    PromptDropped,
+    PromptFinished,
+    PromptId,
+    PromptQueued,
+    PromptStarted,
+    PromptSubmission,
+    QueueChanged,
+    QueueEntry,
+)
+
+from .bad_request import BadRequest
+
+SECRET_KEYS = ("auth_token_comfy_org", "api_key_comfy_org")
+_SECRET_NAMES = {**{key: key for key in SECRET_KEYS}, "auth_token_studio_org": SECRET_KEYS[0],
+                 "api_key_studio_org": SECRET_KEYS[1]}
+LARGEST_TABLE = 256_000
+"""Bytes of a table of progress above which rows that did not change are left out."""
+_DEEPEST = 200
+"""Levels of a JSON body."""
+_CONTAINERS = (dict, list)
+
+_encoder = msgspec.json.Encoder()
+_decode = msgspec.json.decode
+
+
+# -- in ------------------------------------------------------------------------------------------------------------
+
+
+def decode_json(body: bytes, what: str = "The body") -> Any:
+    """JSON of a request, whatever its content type says.
+
+    :raises BadRequest: it is no JSON, holds a number that is none, or is nested without end.
+    """
+    try:
+        value = _decode(body)
+    except RecursionError:
+        raise _too_deep(what) from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        value = _decode_like_python(body, what)
+    if not _is_flat_enough(value):
+        raise _too_deep(what)
+    return value
+
+
+def _decode_like_python(body: bytes, what: str) -> Any:
+    """What the stdlib accepts beyond the standard (lone surrogates), except numbers that are none."""
+    def refuse(word: str) -> Any:
+        raise BadRequest("invalid_json", f"{what} holds {word}, which is no JSON number.")
+
+    def finite(text: str) -> float:
+        number = float(text)
+        if not math.isfinite(number):
+            raise BadRequest("invalid_json", f"{what} holds {text[:40]}, which is too large a number.")
+        return number
+
+    try:
+        return json.loads(body, parse_constant=refuse, parse_float=finite)
+    except RecursionError:
+        raise _too_deep(what) from None
+    except ValueError as error:
+        raise BadRequest("invalid_json", f"{what} is not valid JSON.", str(error)[:200]) from None
+
+
+def _too_deep(what: str) -> BadRequest:
+    return BadRequest("invalid_json", f"{what} is nested too deeply.")
+
+
+def _is_flat_enough(value: Any) -> bool:
+    """Whether a value can still be encoded inside others. Walks containers only, without recursion."""
+    level = [value] if value.__class__ in _CONTAINERS else []
+    for _ in range(_DEEPEST):
+        if not level:
+            return True
+        level = [inner for one in level for inner in (one.values() if one.__class__ is dict else one)
+                 if inner.__class__ in _CONTAINERS]
+    return not level
+
+
+def decode_object(body: bytes) -> dict[str, Any]:
+    """A JSON object.
+
+    :raises BadRequest: it is none.
+    """
+    value = decode_json(body)
+    if not isinstance(value, dict):
+        raise BadRequest("invalid_body", "The body must be a JSON object.")
+    return value
+
+
+def decode_submission(body: bytes, now_ms: int, usage_source: str | None = None) -> PromptSubmission:
+    """The body of POST /prompt.
+
+    :raises BadRequest: a field has the wrong type.
+    """
+    data = decode_json(body)
+    if not isinstance(data, dict) or "prompt" not in data:
+        raise BadRequest("no_prompt", "No prompt provided", "No prompt provided")
+    prompt_id = _prompt_id(data.get("prompt_id"))
+    client_id = _optional(data, "client_id", str, "a text")
+    targets = _optional(data, "partial_execution_targets", list, "a list of node ids")
+    if targets is not None and not all(isinstance(one, str) for one in targets):
+        raise _wrong_type("partial_execution_targets", "a list of node ids")
+    front = _optional(data, "front", bool, "true or false")
+    extra_data = dict(_optional(data, "extra_data", dict, "an object") or {})
+    content_key = None
+    if prompt_id is not None:
+        content_key = blake2b(_encoder.encode([data["prompt"], client_id, extra_data, targets]),
+                              digest_size=16).hexdigest() if _can_encode(data) else None
+    secrets = {_SECRET_NAMES[key]: extra_data.pop(key) for key in list(extra_data) if key in _SECRET_NAMES}
+    if client_id is not None:
+        extra_data["client_id"] = client_id
+    elif isinstance(extra_data.get("client_id"), str):
+        client_id = extra_data["client_id"]
+    if usage_source is not None:
+        extra_data.setdefault("comfy_usage_source", usage_source)
+    extra_data["create_time"] = now_ms
+    return PromptSubmission(
+        prompt=data["prompt"], client_id=None if client_id is None else ClientId(client_id),
+        prompt_id=prompt_id, number=_number(data.get("number")), front=bool(front), extra_data=extra_data,
+        secrets=secrets, targets=targets, content_key=content_key)
+
+
+def _can_encode(data: Any) -> bool:
+    try:
+        _encoder.encode(data)
+    except (UnicodeEncodeError, RecursionError):
+        return False
+    return True
+
+
+def _wrong_type(name: str, expected: str) -> BadRequest:
+    return BadRequest("invalid_field", f"{name} must be {expected}.", name)
+
+
+def _optional(data: Mapping[str, Any], name: str, kind: type, expected: str) -> Any:
+    value = data.get(name)
+    if value is not None and value.__class__ is not kind:
+        raise _wrong_type(name, expected)
+    return value
+
+
+def _prompt_id(value: Any) -> PromptId | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value:
+        raise BadRequest("invalid_prompt_id", "prompt_id must be a text",
+                         "prompt_id must be a non-empty text, best a UUID; omit it to let the server generate one")
+    if len(value) > 1000:
+        raise BadRequest("invalid_prompt_id", "prompt_id is too long", "at most 1000 characters")
+    return PromptId(value)
+
+
+def _number(value: Any) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, (int, float, str)) and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except (ValueError, OverflowError):
+            number = math.nan
+        if math.isfinite(number):
+            return number
+    raise _wrong_type("number", "a finite number")
+
+
+# -- out: REST -----------------------------------------------------------------------------------------------------
+
+
+def dumps(value: Any) -> bytes:
+    """JSON, strictly: what is no number is null."""
+    try:
+        return _encoder.encode(value)
+    except (TypeError, UnicodeEncodeError):
+        return json.dumps(_strict(value), default=str).encode()
+
+
+def _strict(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(key): _strict(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_strict(item) for item in value]
+    return value
+
+
+def plain_copy(value: Any) -> Any:
+    """A copy of plain data whose containers are its own, so that it can be compared later."""
+    if isinstance(value, dict):
+        return {key: plain_copy(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(plain_copy, value)) if type(value) in (list, tuple) else list(map(plain_copy, value))
+    return value
+
+
+def queue_item(entry: QueueEntry) -> list[Any]:
+    return [entry.number, entry.prompt_id, entry.prompt, entry.extra_data, entry.outputs]
+
+
+def history_entry(entry: HistoryEntry) -> dict[str, Any]:
+    """One prompt as `/history` shows it."""
+    prompt_id = entry.prompt_id
+    messages: list[list[Any]] = []
+    if entry.started_at:
+        messages.append(["execution_start", {"prompt_id": prompt_id, "timestamp": entry.started_at}])
+    if entry.cached_at:
+        messages.append(["execution_cached", {"nodes": entry.cached, "prompt_id": prompt_id,
+                                              "timestamp": entry.cached_at}])
+    if entry.outcome is Outcome.SUCCEEDED:
+        messages.append(["execution_success", {"prompt_id": prompt_id, "timestamp": entry.ended_at}])
+    elif entry.outcome is Outcome.INTERRUPTED and entry.interrupted is not None:
+        messages.append(["execution_interrupted", _interrupted(
+            prompt_id, entry.interrupted, entry.interrupted_type, entry.executed, entry.ended_at)])
+    elif entry.failure is not None:
+        messages.append(["execution_error", _failed(entry.failure)])
+    succeeded = entry.outcome is Outcome.SUCCEEDED
+    return {"prompt": [entry.number, prompt_id, entry.prompt, entry.extra_data, entry.outputs_wanted],
+            "outputs": entry.outputs,
+            "status": {"status_str": "success" if succeeded else "error", "completed": succeeded,
+                       "messages": messages},
+            "meta": {node_id: {"node_id": place.node_id, "display_node": place.display_id,
+                               "parent_node": place.parent_id, "real_node_id": place.real_id}
+                     for node_id, place in entry.places.items()}}
+
+
+# -- out: frames ---------------------------------------------------------------------------------------------------
+
+
+class Audience(Enum):
+    """Who is sent a frame."""
+
+    OWN = "own"
+    """the sockets of the prompt's client; nobody if it has none"""
+    OWN_OR_ALL = "own_or_all"
+    """the same, or everybody if the prompt has no client"""
+    ALL = "all"
+
+
+class Frame(Struct, gc=False):
+    """One WebSocket frame, encoded once for all that are sent it."""
+
+    data: bytes
+    """With its WebSocket header."""
+    audience: Audience
+    replaces: tuple[str, ...] | None = None
+    """A later frame with the same key may take its place while it is unsent."""
+    wants_metadata: bool | None = None
+    """Only for clients that did, or did not, ask for previews with metadata."""
+
+
+TEXT, BINARY = 0x81, 0x82
+
+
+def frame_bytes(opcode: int, payload: bytes) -> bytes:
+    """A final, unmasked WebSocket frame."""
+    length = len(payload)
+    if length < 126:
+        return bytes((opcode, length)) + payload
+    if length < 65_536:
+        return bytes((opcode, 126)) + length.to_bytes(2, "big") + payload
+    return bytes((opcode, 127)) + length.to_bytes(8, "big") + payload
+
+
+def message(kind: str, data: Any) -> bytes:
+    """A JSON text frame `{"type", "data"}`."""
+    return frame_bytes(TEXT, dumps({"type": kind, "data": data}))
+
+
+def status_message(remaining: int, sid: str | None = None) -> bytes:
+    data: dict[str, Any] = {"status": {"exec_info": {"queue_remaining": remaining}}}
+    if sid is not None:
+        data["sid"] = sid
+    return message("status", data)
+
+
+def binary_message(event: int, payload: bytes) -> bytes:
+    """A binary frame: the event as a big-endian 32-bit number, then its payload."""
+    return frame_bytes(BINARY, event.to_bytes(4, "big") + payload)
+
+
+def text_payload(node_id: str, text: str) -> bytes:
+    """Payload of a binary text frame (event 3)."""
+    name = node_id.encode()
+    return len(name).to_bytes(4, "big") + name + text.encode()
+
+
+class FrameEncoder:
+    """Turns events into frames. Keeps, for each prompt, what its last table of progress held."""
+
+    def __init__(self) -> None:
+        self._told: dict[PromptId, dict[NodeId, tuple[float, float, str]]] = {}
+
+    @staticmethod
+    def audience_of(event: Event) -> Audience | None:
+        """Who would be sent something of an event; None if nobody is."""
+        return _AUDIENCES.get(event.__class__)
+
+    def encode(self, event: Event) -> list[Frame]:
+        match event:
+            case NodeStarted():
+                return [Frame(message("executing", {
+                    "node": event.place.node_id, "display_node": event.place.display_id,
+                    "prompt_id": event.prompt_id}), Audience.OWN)]
+            case NodeFinished():
+                if event.ui_was_shown or (event.ui is None and not (event.is_output and event.from_cache)):
+                    return []
+                return [_executed(event.prompt_id, event.place, event.ui)]
+            case NodeShown():
+                return [_executed(event.prompt_id, event.place, event.ui)]
+            case NodeProgressed():
+                if event.registry_only:
+                    return []
+                data = {"value": event.value, "max": event.maximum, "prompt_id": event.prompt_id,
+                        "node": event.place.node_id}
+                return [Frame(message("progress", data), Audience.OWN_OR_ALL,
+                              ("progress", event.prompt_id, event.place.node_id))]
+            case ProgressTabled():
+                return [Frame(self._table(event), Audience.OWN_OR_ALL, ("table", event.prompt_id))]
+            case NodePreviewed():
+                return _preview_frames(event)
+            case PromptQueued() | QueueChanged():
+                return [Frame(status_message(event.remaining), Audience.ALL)]
+            case PromptStarted():
+                return [Frame(status_message(event.remaining), Audience.ALL),
+                        Frame(message("execution_start", {"prompt_id": event.prompt_id, "timestamp": event.at}),
+                              Audience.OWN)]
+            case NodesCached():
+                return [Frame(message("execution_cached", {
+                    "nodes": event.nodes, "prompt_id": event.prompt_id, "timestamp": event.at}), Audience.OWN)]
+            case NodeBlocked():
+                return [Frame(message("execution_error", {
+                    "prompt_id": event.prompt_id, "node_id": event.place.node_id, "node_type": event.node_type,
+                    "executed": event.executed, "exception_message": f"Execution Blocked: {event.message}",
+                    "exception_type": "ExecutionBlocked", "traceback": [], "current_inputs": [],
+                    "current_outputs": []}), Audience.OWN_OR_ALL)]
+            case NodeFailed():
+                return [Frame(message("execution_error", _failed(event)), Audience.OWN)]
+            case PromptFinished():
+                self._told.pop(event.prompt_id, None)
+                return _finished_frames(event)
+            case _:
+                return []
+
+    def _table(self, event: ProgressTabled) -> bytes:
+        rows = event.rows
+        told = self._told.setdefault(event.prompt_id, {})
+        payload = dumps({"type": "progress_state", "data": {"prompt_id": event.prompt_id, "nodes": rows}})
+        if len(payload) > LARGEST_TABLE:
+            shown = {node_id: row for node_id, row in rows.items()
+                     if row.state == "running" or told.get(node_id) != _progress_of(row)}
+            payload = dumps({"type": "progress_state", "data": {"prompt_id": event.prompt_id, "nodes": shown}})
+            told.update((node_id, _progress_of(row)) for node_id, row in shown.items())
+        elif len(payload) > LARGEST_TABLE // 2:  # the next one may be too large
+            told.update((node_id, _progress_of(row)) for node_id, row in rows.items())
+        return frame_bytes(TEXT, payload)
+
+
+def _progress_of(row: ProgressRow) -> tuple[float, float, str]:
+    return row.value, row.max, row.state
+
+
+def _executed(prompt_id: PromptId, place: NodePlace, ui: Mapping[str, Any] | None) -> Frame:
+    return Frame(message("executed", {"node": place.node_id, "display_node": place.display_id, "output": ui,
+                                      "prompt_id": prompt_id}), Audience.OWN)
+
+
+def _interrupted(prompt_id: PromptId, place: NodePlace, node_type: str, executed: Sequence[NodeId],
+                 at: int) -> dict[str, Any]:
+    return {"prompt_id": prompt_id, "node_id": place.real_id, "node_type": node_type, "executed": executed,
+            "timestamp": at}
+
+
+def _failed(event: NodeFailed) -> dict[str, Any]:
+    error = event.error
+    return {"prompt_id": event.prompt_id, "node_id": event.place.real_id, "node_type": event.node_type,
+            "executed": event.executed, "exception_message": error.exception_message,
+            "exception_type": error.exception_type, "traceback": error.traceback,
+            "current_inputs": error.current_inputs, "current_outputs": event.known, "timestamp": event.at}
+
+
+def _finished_frames(event: PromptFinished) -> list[Frame]:
+    prompt_id = event.prompt_id
+    frames = []
+    if event.outcome is Outcome.SUCCEEDED:
+        frames.append(Frame(message("execution_success", {"prompt_id": prompt_id, "timestamp": event.at}),
+                            Audience.OWN))
+    elif event.outcome is Outcome.INTERRUPTED and event.interrupted is not None:
+        frames.append(Frame(message("execution_interrupted", _interrupted(
+            prompt_id, event.interrupted, event.interrupted_type, event.executed, event.at)), Audience.OWN_OR_ALL))
+    frames.append(Frame(status_message(event.remaining), Audience.ALL))
+    frames.append(Frame(message("executing", {"node": None, "prompt_id": prompt_id}), Audience.OWN))
+    return frames
+
+
+def _preview_frames(event: NodePreviewed) -> list[Frame]:
+    place = event.place
+    is_png = event.format == "PNG"
+    metadata = dumps({"node_id": place.node_id, "prompt_id": event.prompt_id, "display_node_id": place.display_id,
+                      "parent_node_id": place.parent_id, "real_node_id": place.real_id,
+                      "image_type": "image/png" if is_png else "image/jpeg"})
+    key = ("preview", event.prompt_id, place.node_id)
+    frames = [Frame(binary_message(4, len(metadata).to_bytes(4, "big") + metadata + event.image),
+                    Audience.OWN_OR_ALL, key, True)]
+    if not event.registry_only:
+        frames.append(Frame(binary_message(1, (2 if is_png else 1).to_bytes(4, "big") + event.image),
+                            Audience.OWN_OR_ALL, key, False))
+    return frames
+
+
+_AUDIENCES: Mapping[type, Audience] = {
+    QueueChanged: Audience.ALL, PromptQueued: Audience.ALL, PromptStarted: Audience.ALL,
+    PromptFinished: Audience.ALL, NodesCached: Audience.OWN, NodeStarted: Audience.OWN, NodeFinished: Audience.OWN,
+    NodeShown: Audience.OWN, NodeFailed: Audience.OWN, NodeProgressed: Audience.OWN_OR_ALL,
+    NodePreviewed: Audience.OWN_OR_ALL, ProgressTabled: Audience.OWN_OR_ALL, NodeBlocked: Audience.OWN_OR_ALL}
+
+__all__ = ["Audience", "Frame", "FrameEncoder", "PromptDropped", "decode_json", "decode_object",
+           "decode_submission", "dumps", "history_entry", "message", "queue_item", "status_message"]
