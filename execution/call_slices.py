@@ -40,6 +40,13 @@ def slices_of(inputs: Mapping[str, Sequence[Any]], hidden: Mapping[str, Any], in
                         if isinstance(value, ExecutionBlocker)), None)
         arguments.update((name, [value]) for name, value in hidden.items())
         return [Slice(arguments, 0, blocker)]
+    for values in inputs.values():
+        if len(values) != 1 or values[0].__class__ is ExecutionBlocker:
+            break
+    else:  # by far the most frequent case: one value each
+        if inputs or hidden:
+            return [Slice({**{name: values[0] for name, values in inputs.items()}, **hidden}, 0)]
+        return [Slice({}, None)]
     longest = 1 if hidden else 0
     shortest = 1
     for values in inputs.values():

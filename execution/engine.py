@@ -276,20 +276,17 @@ class Engine:
         try:
             while self._stimuli:
                 for command in self._scheduler.apply(self._stimuli.popleft()):
-                    self._perform(command)
+                    kind = command.__class__
+                    if kind is commands.Announce:
+                        self._publish(command.event)  # type: ignore[attr-defined]
+                    elif kind is commands.CallNode:
+                        self._caller.start(command)  # type: ignore[arg-type]
+                    else:
+                        self._perform(command)
         finally:
             self._is_applying = False
 
     def _perform(self, command: commands.Command) -> None:
-        kind = command.__class__
-        if kind is commands.Announce:
-            self._publish(command.event)  # type: ignore[attr-defined]
-        elif kind is commands.CallNode:
-            self._caller.start(command)  # type: ignore[arg-type]
-        else:
-            self._perform_rare(command)
-
-    def _perform_rare(self, command: commands.Command) -> None:
         match command:
             case commands.CancelCall(call_id):
                 self._caller.cancel(call_id)
@@ -318,6 +315,7 @@ class Engine:
         self._sequence += 1
         event.sequence = self._sequence
         event.at = self._clock.now_ms()
-        if isinstance(event, (PromptFinished, PromptDropped)):
-            self._admitted.pop(event.prompt_id, None)
+        kind = event.__class__
+        if kind is PromptFinished or kind is PromptDropped:
+            self._admitted.pop(event.prompt_id, None)  # type: ignore[attr-defined]
         self._broadcast.publish(event)

@@ -34,9 +34,10 @@ from .node_interface import (
     NodeCall,
     NodeDefinition,
     NodeInterface,
+    OpenCalls,
     ProgressReport,
+    books_of_open_calls,
     enter_node,
-    open_calls,
 )
 from .node_lanes import LoopMailbox, NodeLanes, ThreadLane
 from .node_registry import NodeRegistry
@@ -124,16 +125,17 @@ class LocalNodeCaller:
         self._construction_lane = ThreadLane("constructors", VALIDATION_THREADS)
         self._constructions: list[tuple[NodeDefinition, asyncio.Future[Any]]] = []
         self.instances = NodeInstances()
-        self._open: dict[CallId, _OpenCall] = {}
+        self._open: OpenCalls[_OpenCall] = OpenCalls()
+        books_of_open_calls.add(self._open)
 
     # -- commands -----------------------------------------------------------------------------------------------
 
     def start(self, command: CallNode) -> None:
         definition = command.definition
         call = _OpenCall(command, command.node_id, definition, self._report)
-        self._open[command.call_id] = open_calls[command.call_id] = call
+        self._open[command.call_id] = call
         if definition.is_async:
-            call.task = self._loop.create_task(self._run_async(call), context=self._context.copy())
+            call.task = self._loop.create_task(self._run_async(call, command), context=self._context.copy())
         else:
             call.instance = self.instances.take(command.node_id, definition)
             self._lanes.lane_for(definition.needs).submit(lambda: self._run_plain(call))
@@ -176,23 +178,28 @@ class LocalNodeCaller:
         for call in list(self._open.values()):
             if call.timer is not None:
                 call.timer.cancel()
-            open_calls.pop(call.call_id, None)
+        books_of_open_calls.discard(self._open)
         self._lanes.close()
         for lane in (self._validation_lane, self._construction_lane, *self._fingerprint_lanes.values()):
             lane.close()
 
     # -- async nodes --------------------------------------------------------------------------------------------
 
-    async def _run_async(self, call: _OpenCall) -> None:
+    async def _run_async(self, call: _OpenCall, command: CallNode) -> None:
         try:
-            ending = await self._call_async(call)
+            joined = await self._call_async(call, command)
+            ending: stimuli.CallEnding
+            if not isinstance(joined, Joined):
+                ending = joined
+            elif joined.expansion is None:
+                ending = _returned(call, joined)
+            else:
+                ending = await self._expanded(call, joined)
         except BaseException as error:
             ending = self._ending_of(call, error)
         self._end(call, ending)
 
-    async def _call_async(self, call: _OpenCall) -> stimuli.CallEnding:
-        command = call.command
-        assert isinstance(command, CallNode)
+    async def _call_async(self, call: _OpenCall, command: CallNode) -> "Joined | stimuli.InputsWanted":
         definition = call.definition
         instance = self.instances.take(command.node_id, definition)
         if instance is None:
@@ -213,7 +220,7 @@ class LocalNodeCaller:
             returned = await self._gather(call, slices, function)
             results = [None if one.blocker is not None else definition.read_result(value)
                        for one, value in zip(slices, returned, strict=True)]
-        return await self._ending_of_results(call, join_results(definition, slices, results))
+        return join_results(definition, slices, results)
 
     async def _gather(self, call: _OpenCall, slices: Sequence[Slice],
                       function: Callable[..., Coroutine[Any, Any, Any]]) -> list[Any]:
@@ -339,11 +346,10 @@ class LocalNodeCaller:
         elif call.is_abandoned:
             self._end(call, stimuli.NodeCancelled(call_id=call.call_id))
         elif isinstance(outcome, Joined) and outcome.expansion is None:
-            self._end(call, stimuli.NodeReturned(call_id=call.call_id, record=outcome.record,
-                                                 blocked=outcome.blocked))
+            self._end(call, _returned(call, outcome))
         else:  # it goes on, on the loop
             rest = self._await_returned(call, outcome) if isinstance(outcome, _Awaited) \
-                else self._ending_of_results(call, outcome)
+                else self._expanded(call, outcome)
             call.task = self._loop.create_task(self._finish(call, rest), context=self._context.copy())
             if call.is_cancelled:
                 call.task.cancel()
@@ -369,7 +375,8 @@ class LocalNodeCaller:
                 self._enter(call, one.index)
                 value = await value
             results.append(definition.read_result(value))
-        return await self._ending_of_results(call, join_results(definition, awaited.slices, results))
+        joined = join_results(definition, awaited.slices, results)
+        return _returned(call, joined) if joined.expansion is None else await self._expanded(call, joined)
 
     # -- hooks --------------------------------------------------------------------------------------------------
 
@@ -505,7 +512,7 @@ class LocalNodeCaller:
                                scope: PromptScope) -> dict[str, Any]:
         hook, interface = definition.fingerprint, scope.interfaces[node.class_type]
         assert hook is not None
-        linked = {link.name for link in node.links}
+        linked = node.links
         wrap = definition.input_is_list
         arguments: dict[str, Any] = {}
         for name, value in node.inputs.items():
@@ -565,11 +572,12 @@ class LocalNodeCaller:
         enter_node(CurrentNodeContext("", "", index, call=call))
         start_numbering(call.node_id, index)
 
-    async def _ending_of_results(self, call: _OpenCall, joined: Joined) -> stimuli.CallEnding:
-        if joined.expansion is None:
-            return stimuli.NodeReturned(call_id=call.call_id, record=joined.record, blocked=joined.blocked)
+    async def _expanded(self, call: _OpenCall, joined: Joined) -> stimuli.CallEnding:
+        """The ending of a call whose results hold a subgraph: its classes have to be known first."""
         command = call.command
-        assert isinstance(command, CallNode) and joined.pieces is not None
+        assert isinstance(command, CallNode)
+        assert joined.pieces is not None
+        assert joined.expansion is not None
         scope = command.scope
         nodes = parse_expansion(joined.expansion)
         await self._learn_classes({node.class_type for node in nodes}, scope)
@@ -625,7 +633,6 @@ class LocalNodeCaller:
             return
         call.has_ended = True
         del self._open[call.call_id]
-        open_calls.pop(call.call_id, None)
         if call.timer is not None:
             call.timer.cancel()
         if call.is_abandoned:
@@ -633,7 +640,10 @@ class LocalNodeCaller:
             return
         if call.instance is not None:
             self.instances.give_back(call.node_id, call.definition, call.instance)
-        self._settle(call, lambda: self._tell(ending))
+        if call.has_reported:
+            self._settle(call, lambda: self._tell(ending))
+        else:
+            self._tell(ending)
 
 
 class _HookLate(Exception):
@@ -642,6 +652,10 @@ class _HookLate(Exception):
     def __init__(self, node_id: NodeId, sentence: str) -> None:
         super().__init__(sentence)
         self.node_id = node_id
+
+
+def _returned(call: _OpenCall, joined: Joined) -> stimuli.NodeReturned:
+    return stimuli.NodeReturned(call_id=call.call_id, record=joined.record, blocked=joined.blocked)
 
 
 def _fingerprint(answer: Any) -> Any:

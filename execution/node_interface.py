@@ -8,7 +8,8 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
+from weakref import WeakSet
 
 from msgspec import Struct
 
@@ -155,7 +156,7 @@ class NodeCall:
     """One call of a node while it lasts. A call that several prompts share belongs to the first of them, and
     passes to the next when that one is cancelled: `prompt_id` and `node_id` change then."""
 
-    __slots__ = ("call_id", "definition", "is_cancelled", "node_id", "prompt_id", "report")
+    __slots__ = ("call_id", "definition", "has_reported", "is_cancelled", "node_id", "prompt_id", "report")
 
     def __init__(self, call_id: CallId, prompt_id: PromptId, node_id: NodeId, definition: NodeDefinition,
                  report: "ProgressReport") -> None:
@@ -165,6 +166,8 @@ class NodeCall:
         self.definition = definition
         self.report = report
         self.is_cancelled = False
+        self.has_reported = False
+        """It told progress: what it told last goes out before its end."""
 
 
 class ProgressReport(Protocol):
@@ -174,8 +177,17 @@ class ProgressReport(Protocol):
                  registry_only: bool) -> None: ...
 
 
-open_calls: dict[CallId, NodeCall] = {}
-"""Calls that have not ended, of all engines of this process: where a thread without a context finds its node."""
+C = TypeVar("C", bound=NodeCall)
+
+
+class OpenCalls(dict[CallId, C]):
+    """Calls that have not ended, of one engine."""
+
+    __hash__ = object.__hash__  # type: ignore[assignment]
+
+
+books_of_open_calls: WeakSet[OpenCalls[Any]] = WeakSet()
+"""Those of all engines of this process: where a thread without a context finds its node."""
 
 
 class CurrentNodeContext:
@@ -246,7 +258,8 @@ def find_call(node_id: str | None = None) -> NodeCall | None:
     context = _current_node.get()
     if context is not None and context.call is not None:
         return context.call
-    candidates = [call for call in list(open_calls.values()) if node_id is None or call.node_id == node_id]
+    candidates: list[NodeCall] = [call for book in list(books_of_open_calls) for call in list(book.values())
+                                  if node_id is None or call.node_id == node_id]
     if len({call.prompt_id for call in candidates}) != 1:
         return None
     return candidates[-1]

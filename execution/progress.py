@@ -146,7 +146,7 @@ class ProgressDesk:
         track.value, track.maximum, track.registry_only = value, maximum, registry_only
         if preview is not None:
             track.preview = preview
-        track.is_dirty = True
+        track.is_dirty = call.has_reported = True
         if not track.is_posted:
             track.is_posted = True
             if threading.get_ident() == self._loop_thread:
@@ -234,29 +234,34 @@ class ProgressTables:
         self._rows: dict[PromptId, dict[NodeId, ProgressRow]] = {}
         self._dirty: dict[PromptId, None] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._takers: dict[type, Callable[[Any], None]] = {
+            NodeStarted: self._started, NodeProgressed: self._progressed, NodeFinished: self._node_finished,
+            PromptFinished: self._prompt_finished}
 
     def note(self, event: Event) -> None:
         """Take what an event says of progress. The last table of a prompt goes out before its end."""
-        kind = event.__class__
-        if kind is NodeStarted:
-            assert isinstance(event, NodeStarted)
-            self._set(event.prompt_id, event.place, 0.0, 1.0, "running")
-        elif kind is NodeFinished:
-            assert isinstance(event, NodeFinished)
-            if not event.from_cache:
-                row = self._rows.get(event.prompt_id, {}).get(event.place.node_id)
-                maximum = 1.0 if row is None else row.max
-                self._set(event.prompt_id, event.place, maximum, maximum, "finished")
-            elif event.is_output:
-                self._set(event.prompt_id, event.place, 1, 1, "finished")
-        elif kind is NodeProgressed:
-            assert isinstance(event, NodeProgressed)
-            self._set(event.prompt_id, event.place, event.value, event.maximum, "running")
-        elif kind is PromptFinished:
-            assert isinstance(event, PromptFinished)
-            if event.prompt_id in self._dirty:
-                self._tell(event.prompt_id)
-            self._rows.pop(event.prompt_id, None)
+        take = self._takers.get(event.__class__)
+        if take is not None:
+            take(event)
+
+    def _started(self, event: NodeStarted) -> None:
+        self._set(event.prompt_id, event.place, 0.0, 1.0, "running")
+
+    def _progressed(self, event: NodeProgressed) -> None:
+        self._set(event.prompt_id, event.place, event.value, event.maximum, "running")
+
+    def _node_finished(self, event: NodeFinished) -> None:
+        if not event.from_cache:
+            row = self._rows.get(event.prompt_id, {}).get(event.place.node_id)
+            maximum = 1.0 if row is None else row.max
+            self._set(event.prompt_id, event.place, maximum, maximum, "finished")
+        elif event.is_output:
+            self._set(event.prompt_id, event.place, 1, 1, "finished")
+
+    def _prompt_finished(self, event: PromptFinished) -> None:
+        if event.prompt_id in self._dirty:
+            self._tell(event.prompt_id)
+        self._rows.pop(event.prompt_id, None)
 
     def close(self) -> None:
         if self._timer is not None:

@@ -19,13 +19,14 @@ class GraphNode:
 
     __slots__ = ("class_type", "given_fingerprint", "inputs", "links", "node_id", "override_display_id", "title")
 
-    def __init__(self, node_id: NodeId, class_type: str, inputs: dict[str, Any], links: list[Link],
+    def __init__(self, node_id: NodeId, class_type: str, inputs: dict[str, Any], links: dict[str, Link],
                  given_fingerprint: Any = None, override_display_id: NodeId | None = None,
                  title: str | None = None) -> None:
         self.node_id = node_id
         self.class_type = class_type
         self.inputs = inputs
         self.links = links
+        """Those of the inputs that come from other nodes, by name."""
         self.given_fingerprint = given_fingerprint
         """A change check that the client brought along; the node's own is not asked then."""
         self.override_display_id = override_display_id
@@ -41,14 +42,14 @@ def is_link(value: object) -> bool:
             and isinstance(value[1], (int, float)) and not isinstance(value[1], bool))
 
 
-def parse_links(inputs: Mapping[str, Any]) -> list[Link]:
-    """The links among inputs; what only looks like one is left for validation to report."""
-    links = []
+def parse_links(inputs: Mapping[str, Any]) -> dict[str, Link]:
+    """The links among inputs, by name; what only looks like one is left for validation to report."""
+    links: dict[str, Link] = {}
     for name, value in inputs.items():
         if value.__class__ is list and len(value) == 2:
             source, slot = value
             if source.__class__ is str and (slot.__class__ is int or slot.__class__ is float):
-                links.append(Link(name, NodeId(source), int(slot)))
+                links[name] = Link(name, NodeId(source), int(slot))
     return links
 
 
@@ -87,7 +88,7 @@ def order_by_sources(nodes: Mapping[NodeId, GraphNode], roots: Iterable[NodeId])
         if root in done or root not in nodes:
             continue
         path: list[NodeId] = [root]
-        pending = [iter(nodes[root].links)]
+        pending = [iter(nodes[root].links.values())]
         done[root] = False
         while pending:
             for link in pending[-1]:
@@ -103,7 +104,7 @@ def order_by_sources(nodes: Mapping[NodeId, GraphNode], roots: Iterable[NodeId])
                         continue
                     done[source] = False
                     path.append(source)
-                    pending.append(iter(node.links))
+                    pending.append(iter(node.links.values()))
                     break
                 if state is False:
                     cycles.append(path[path.index(source):])
@@ -123,7 +124,7 @@ def remaining_paths(nodes: Mapping[NodeId, GraphNode], order: Sequence[NodeId]) 
     remaining = dict.fromkeys(order, 1)
     for node_id in reversed(order):
         longer = remaining[node_id] + 1
-        for link in nodes[node_id].links:
+        for link in nodes[node_id].links.values():
             source = link.source
             if source in remaining and remaining[source] < longer:
                 remaining[source] = longer

@@ -76,19 +76,19 @@ class NodeRun:
         self.is_root = False
         self.is_repeat = False
         """It ran before in this prompt, and its outputs were let go."""
-        self.wanted: set[str] = set()
+        self.wanted: frozenset[str] = frozenset()
         """Lazy inputs that were asked for."""
         self.pieces: Sequence[Sequence[Link | Sequence[Any]]] = ()
         self.ui: Mapping[str, Any] | None = None
         self.call: Call | None = None
-        self.story: list[NodeState] = [NodeState.WAITING]
+        self.story: tuple[NodeState, ...] = (NodeState.WAITING,)
 
     def move(self, to: NodeState) -> None:
+        self.story = (*self.story, to)
         if to not in _MOVES[self.state]:
-            path = " -> ".join(state.value for state in (*self.story, to))
+            path = " -> ".join(state.value for state in self.story)
             raise InvariantViolated(f"node {self.place.node_id} of {self.run.prompt_id}: {path}")
         self.state = to
-        self.story.append(to)
 
     def __repr__(self) -> str:
         return f"<NodeRun {self.place.node_id} {self.state.value}>"
@@ -199,10 +199,10 @@ class PromptRun:
 
     def want_inputs(self, node: NodeRun, names: Iterable[str], cache: OutputCache) -> list[NodeRun]:
         """A node asked for lazy inputs: it waits for them now. Returns what may move."""
-        node.wanted.update(names)
+        node.wanted = node.wanted.union(names)
         movable: list[NodeRun] = []
         linked = {source.place.node_id for source in node.sources}
-        for link in node.graph_node.links:
+        for link in node.graph_node.links.values():
             if link.name in node.wanted and link.source not in linked:
                 linked.add(link.source)
                 self._connect(node, link.source, cache, movable)
@@ -295,7 +295,7 @@ class PromptRun:
         inputs: dict[str, Sequence[Any]] = {}
         unevaluated: list[str] = []
         graph_node, interface = node.graph_node, node.interface
-        links = {link.name: link for link in graph_node.links}
+        links = graph_node.links
         for name, value in graph_node.inputs.items():
             spec = interface.spec(name)
             link = links.get(name)
@@ -360,7 +360,7 @@ class PromptRun:
         while pending:
             node = pending.pop()
             interface, seen = node.interface, set()
-            for link in node.graph_node.links:
+            for link in node.graph_node.links.values():
                 spec = interface.spec(link.name)
                 if spec is not None and spec.is_lazy and link.name not in node.wanted:
                     continue

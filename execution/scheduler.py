@@ -594,6 +594,9 @@ class Scheduler:
         self._settle(call.run)
 
     def _settle_all(self, call: Call) -> None:
+        if len(call.nodes) == 1:
+            self._settle(call.nodes[0].run)
+            return
         for run in {node.run.prompt_id: node.run for node in call.nodes}.values():
             self._settle(run)
 

@@ -70,13 +70,13 @@ def sign(node: GraphNode, sources: Mapping[NodeId, Signature], *, fingerprint: A
     parts: list[Any] = [node.class_type, identity]
     transient = False
     inputs = node.inputs
-    links = {link.name: link for link in node.links} if node.links else None
+    links = node.links
     try:
         if fingerprint is not None:
             parts.append(_canonical(fingerprint))
         for name in sorted(inputs) if len(inputs) > 1 else inputs:
-            if links is not None and name in links:
-                link = links[name]
+            link = links.get(name)
+            if link is not None:
                 source = sources.get(link.source)
                 if source is None:  # a link to nowhere never matches anything
                     raise _EqualsNothing

@@ -318,7 +318,7 @@ class _Checker:
         received: list[str] = []
         received_types: dict[str, Any] = {}
         wrap = definition.input_is_list
-        linked = {link.name: link for link in node.links}
+        linked = node.links
         for name, value in node.inputs.items():
             if interface.spec(name) is None:
                 continue
@@ -403,7 +403,7 @@ def conclude(checked: CheckedGraph) -> Verdict:
         mark = bit.get(node_id, 0)
         if not mark and (node_id in checked.errors or node_id in checked.broken):
             mark = other
-        for link in node.links:
+        for link in node.links.values():
             if interface is None or interface.spec(link.name) is not None:
                 mark |= marks.get(link.source, 0)
         marks[node_id] = mark

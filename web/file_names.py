@@ -9,6 +9,7 @@ Everything here touches the disk: call it on a thread. Nothing here knows of HTT
 import errno
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -78,9 +79,12 @@ def existing_file(directory_of: DirectoryOf, filename: str, kind: str, subfolder
     folder = folder_inside(base, subfolder)
     name = os.path.basename(filename)
     path = real_path_inside(base, folder / name)
-    if not name or not path.is_file():
+    try:
+        facts = path.stat()
+    except OSError:
+        raise FileMissing("there is no such file") from None
+    if not name or not stat.S_ISREG(facts.st_mode):
         raise FileMissing("there is no such file")
-    facts = path.stat()
     return ExistingFile(path, name, f"{facts.st_mtime_ns:x}-{facts.st_size:x}", facts.st_mtime)
 
 

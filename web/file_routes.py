@@ -59,6 +59,7 @@ ACTIVE_TYPES = {
 CONTENT_TYPES = MimeTypes()
 for _type, _extension in (("image/webp", ".webp"), ("image/avif", ".avif"), ("image/jxl", ".jxl"),
                           ("audio/flac", ".flac"), ("audio/mp4", ".m4a"), ("video/x-matroska", ".mkv"),
+                          ("application/xhtml+xml", ".xhtml"), ("application/xhtml+xml", ".xht"),
                           ("model/gltf-binary", ".glb"), ("model/gltf+json", ".gltf")):
     CONTENT_TYPES.add_type(_type, _extension)
 

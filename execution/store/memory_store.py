@@ -1,13 +1,16 @@
 """A store that forgets when the process ends."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ..events import (
     Event,
     NodeFailed,
     NodeFinished,
+    NodeProgressed,
     NodesCached,
     NodeShown,
+    NodeStarted,
     PromptDropped,
     PromptFinished,
     PromptQueued,
@@ -17,6 +20,8 @@ from ..identifiers import PromptId
 from .job_store import HistoryEntry
 
 MOST_ENTRIES = 10_000
+_OF_NO_INTEREST = frozenset({NodeStarted, NodeProgressed})
+"""By far the most frequent events, so they are told apart first."""
 
 
 class MemoryStore:
@@ -31,12 +36,21 @@ class MemoryStore:
         self._ended: dict[PromptId, HistoryEntry] = {}
 
     def take(self, event: Event) -> None:
+        kind = event.__class__
+        if kind is NodeFinished or kind is NodeShown:
+            ui: Mapping[str, Any] | None = event.ui  # type: ignore[attr-defined]
+            if ui is not None:
+                self._show(event, ui)  # type: ignore[arg-type]
+        elif kind not in _OF_NO_INTEREST:
+            self._take_rare(event)
+
+    def _show(self, event: NodeFinished | NodeShown, ui: Mapping[str, Any]) -> None:
+        entry = self._open[event.prompt_id]
+        entry.outputs[event.place.node_id] = ui
+        entry.places[event.place.node_id] = event.place
+
+    def _take_rare(self, event: Event) -> None:
         match event:
-            case NodeFinished() | NodeShown():
-                if event.ui is not None:
-                    entry = self._open[event.prompt_id]
-                    entry.outputs[event.place.node_id] = event.ui
-                    entry.places[event.place.node_id] = event.place
             case PromptQueued():
                 self._open[event.prompt_id] = HistoryEntry(
                     prompt_id=event.prompt_id, client_id=event.client_id, number=event.number, prompt=event.prompt,

@@ -61,10 +61,13 @@ def find_packs(folders: Iterable[Path], only: Collection[str] | None = None) -> 
     """
     packs: dict[Path, None] = {}
     for folder in folders:
-        if folder.is_dir():
-            packs.update(dict.fromkeys(
-                entry for entry in sorted(folder.absolute().iterdir())
-                if _is_candidate(entry) and (only is None or entry.name in only or _name_of(entry) in only)))
+        try:
+            entries = sorted(folder.absolute().iterdir()) if folder.is_dir() else []
+        except OSError as error:
+            logger.warning("the folder of packs %s cannot be read: %s", folder, error)
+            continue
+        packs.update((entry, None) for entry in entries
+                     if _is_candidate(entry) and (only is None or entry.name in only or _name_of(entry) in only))
     return list(packs)
 
 
@@ -129,8 +132,8 @@ def load_pack(pack: Path, registry: NodeRegistry, surface: "Surface") -> PackRep
     """Import one pack and register its nodes. Whatever it raises but KeyboardInterrupt ends up in the report."""
     report = PackReport(name=_name_of(pack), path=str(pack))
     started = time.perf_counter()
-    classes_before, shown_before = dict(surface.class_mappings), dict(surface.display_names)
     try:
+        classes_before, shown_before = dict(surface.class_mappings), dict(surface.display_names)
         module = _import(pack)
         surface.module_directories[report.name] = str(pack if pack.is_dir() else pack.parent)
         _note_web_directories(pack, module, surface)
@@ -211,27 +214,31 @@ def _note_web_directories(pack: Path, module: ModuleType, surface: "Surface") ->
 
 def _register(report: PackReport, offered: Mapping[Any, Any], registry: NodeRegistry, surface: "Surface") -> None:
     origin = f"custom_nodes.{report.name}"
-    ours = set(CATALOGUE.values())
     for name, node_class in offered.items():
         try:
             if not isinstance(name, str):
                 raise TypeError(f"the name of a class should be text, and this one is {name!r}")
-            taken = registry.add(define_class_node(name, node_class, origin, _shown_name(name, surface)))
+            definition = define_class_node(name, node_class, origin, _shown_name(name, surface))
+            _say_where_from(node_class, origin)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
             report.refused_nodes[str(name)] = _sentence(error)
             continue
-        if not taken:
+        if not registry.add(definition):
             logger.info("pack %s: %r is the name of a built-in node, which stays", report.name, name)
             continue
         report.node_names.append(name)
         surface.class_mappings[name] = node_class
-        if node_class not in ours:
-            try:
-                node_class.RELATIVE_PYTHON_MODULE = origin
-            except (AttributeError, TypeError):
-                pass  # a class that cannot be written to; nothing of ours reads it
+
+
+def _say_where_from(node_class: Any, origin: str) -> None:
+    """Packs read this of their classes. A pack that offers one of ours under another name does not own it."""
+    if not any(node_class is one for one in CATALOGUE.values()):
+        try:
+            node_class.RELATIVE_PYTHON_MODULE = origin
+        except (AttributeError, TypeError):
+            pass  # a class that cannot be written to; nothing of ours reads it
 
 
 def _show_other_names(report: PackReport, before: Mapping[str, str], registry: NodeRegistry,
@@ -242,9 +249,16 @@ def _show_other_names(report: PackReport, before: Mapping[str, str], registry: N
             continue
         definition = registry.get(name)
         node_class = CATALOGUE.get(name, surface.class_mappings.get(name))
-        if definition is not None and node_class is not None:
-            registry.add(define_class_node(name, node_class, definition.origin, _shown_name(name, surface)),
-                         built_in=name in CATALOGUE)
+        if definition is None or node_class is None:
+            continue
+        try:
+            again = define_class_node(name, node_class, definition.origin, _shown_name(name, surface))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            report.refused_nodes[name] = _sentence(error)
+        else:
+            registry.add(again, built_in=name in CATALOGUE)
 
 
 def _shown_name(name: str, surface: "Surface") -> str | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 import yaml
+from yaml.reader import ReaderError
 
 from nodes.environment import environment
 
@@ -105,10 +106,12 @@ def read_extra_paths(file: Path) -> list[ExtraFolder]:
     :raises OSError: it cannot be read.
     """
     file = file.absolute()
-    loader = yaml.SafeLoader(_text_of(file))
+    text = _text_of(file)
+    loader = None
     try:
+        loader = yaml.SafeLoader(text)
         root = loader.get_single_node()
-        if root is None:
+        if root is None or _is_empty(root):
             return []
         found: list[ExtraFolder] = []
         for name, section in _entries(loader, root, file, "the file"):
@@ -119,12 +122,14 @@ def read_extra_paths(file: Path) -> list[ExtraFolder]:
         mark = error.problem_mark or error.context_mark
         line = 1 if mark is None else mark.line + 1
         raise ValueError(f"{file}, line {line}: not valid YAML: {error.problem or error.context}") from error
-    except yaml.YAMLError as error:
-        raise ValueError(f"{file}, line 1: not valid YAML: {error}") from error
+    except ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise ValueError(f"{file}, line {line}: not valid YAML: it has a character that is none of text") from error
     except RecursionError:
         raise ValueError(f"{file}, line 1: nested too deeply") from None
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
 
 
 def _text_of(file: Path) -> str:

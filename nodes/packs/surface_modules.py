@@ -14,9 +14,9 @@ from collections import ChainMap
 from collections.abc import MutableMapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from execution import get_current_node, node_interface
+from execution import get_current_node
 from nodes import CATALOGUE, DISPLAY_NAMES
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ SURFACE = Path(__file__).with_name("surface")
 MAX_RESOLUTION = 16384
 NAMES_FOR_PACKS = frozenset({
     "comfy", "comfy_api", "comfy_api_nodes", "comfy_config", "comfy_execution", "comfy_extras", "comfyui_version",
-    "execution", "folder_paths", "latent_preview", "node_helpers", "nodes", "protocol", "server", "studio", "studio_api",
-    "studio_execution", "studio_extras",
+    "execution", "folder_paths", "latent_preview", "node_helpers", "nodes", "protocol", "server", "studio",
+    "studio_api", "studio_execution", "studio_extras",
 })
 """Top-level modules that are no libraries: a pack that lacks one of them lacks it in us."""
 
@@ -55,6 +55,9 @@ class Messenger(Protocol):
 
     def client_of(self, prompt_id: str) -> str | None:
         """The client that posted a prompt."""
+
+    def node_of(self, prompt_id: str) -> str | None:
+        """The node of a running prompt that was called last."""
 
     def running_prompts(self) -> Sequence[str]:
         """Prompts that have started and not ended."""
@@ -100,13 +103,12 @@ class PromptServer:
 
     @property
     def last_node_id(self) -> str | None:
-        """The node that this code runs for; in a thread without a context the one called last, else None."""
+        """The node that this code runs for; without a context the latest one of `last_prompt_id`."""
         context = get_current_node()
         if context is not None:
             return context.unique_id
         prompt_id = self.last_prompt_id
-        call = None if prompt_id is None else node_interface.find_call()
-        return call.node_id if call is not None and call.prompt_id == prompt_id else None
+        return None if prompt_id is None else self.messenger.node_of(prompt_id)
 
     @property
     def client_id(self) -> str | None:
@@ -190,24 +192,33 @@ class Surface:
     def __init__(self, prompt_server: PromptServer, names: MutableMapping[str, Any]) -> None:
         self.prompt_server = prompt_server
         self._names = names
+        self._tables = {name: table for name, table in names.items() if isinstance(table, dict)}
 
     @property
     def class_mappings(self) -> dict[str, Any]:
         """All classes by name, the built-in ones too: the live table that packs read, wrap and write."""
-        return cast(dict[str, Any], self._names["NODE_CLASS_MAPPINGS"])
+        return self._table("NODE_CLASS_MAPPINGS")
 
     @property
     def display_names(self) -> dict[str, str]:
-        return cast(dict[str, str], self._names["NODE_DISPLAY_NAME_MAPPINGS"])
+        return self._table("NODE_DISPLAY_NAME_MAPPINGS")
 
     @property
     def module_directories(self) -> dict[str, str]:
-        return cast(dict[str, str], self._names["LOADED_MODULE_DIRS"])
+        return self._table("LOADED_MODULE_DIRS")
 
     @property
     def web_directories(self) -> dict[str, str]:
         """Folders with files for the browser, by the name they are served under."""
-        return cast(dict[str, str], self._names["EXTENSION_WEB_DIRS"])
+        return self._table("EXTENSION_WEB_DIRS")
+
+    def _table(self, name: str) -> dict[str, Any]:
+        """The table as packs see it now; if one was deleted, or replaced by what is no dict, the one before."""
+        table = self._names.get(name)
+        if not isinstance(table, dict):
+            table = self._names[name] = self._tables[name]
+        self._tables[name] = table
+        return table
 
     def remove(self) -> None:
         """Make our modules plain again and take the folder off `sys.path`. Modules that were imported stay."""

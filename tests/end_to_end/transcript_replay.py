@@ -284,7 +284,7 @@ class TranscriptReplay:
         if not posts:
             return
         for _ in range(posts[0]["response"]["number"] - self.server.numbers_taken):
-            async with self.session.post(self.url + "/prompt", json={}) as response:
+            async with self.session.post(self.url + "/prompt", json={"prompt": {}}) as response:
                 assert response.status == 400, await response.text()
         counted = [line["response"]["number"] for line in posts if "number" not in (line.get("body") or {})]
         self.server.numbers_taken = max(abs(number) for number in counted) + 1

@@ -33,7 +33,8 @@ def get_full_path_or_raise(folder_name: str, filename: str) -> str:
     return path
 
 
-def recursive_search(directory: str, excluded_dir_names: Iterable[str] | None = None) -> tuple[list[str], dict[str, float]]:
+def recursive_search(directory: str,
+                     excluded_dir_names: Iterable[str] | None = None) -> tuple[list[str], dict[str, float]]:
     """Relative names of all files below a directory, and the times of its directories."""
     names, times = model_folders.walk_files(directory, excluded_dir_names or ())
     return names, {path: changed / 1e9 for path, changed in times.items() if changed is not None}
@@ -138,7 +139,8 @@ def is_within_directory(directory: str, path: str) -> bool:
 def get_save_image_path(filename_prefix: str, output_dir: str, image_width: int = 0,
                         image_height: int = 0) -> tuple[str, str, int, str, str]:
     """(folder, file name, counter, subfolder, prefix) for files that a node saves; makes the folder."""
-    return tuple(plan_save(filename_prefix, output_dir, image_width, image_height))
+    saved = plan_save(filename_prefix, output_dir, image_width, image_height)
+    return saved.folder, saved.name, saved.counter, saved.subfolder, saved.prefix
 
 
 class _Module(ModuleType):
