@@ -90,6 +90,12 @@ def join_results(definition: NodeDefinition, slices: Sequence[Slice],
 
     :raises Exception: what the node's author should see: a list output that is no list, UI parts that do not fit.
     """
+    if len(results) == 1 and not definition.output_is_list:  # by far the most frequent case
+        only = results[0]
+        if only is not None and only.expansion is None and only.blocker is None:
+            values = tuple([[value] for value in only.outputs or ()])
+            shown = None if only.ui is None else _join_ui([only.ui])
+            return Joined(OutputRecord(values, shown, measure(values)))
     blocked: list[str] = []
     outputs_of: list[Sequence[Any] | ExecutionBlocker] = []
     expansion: dict[str, Any] | None = None
@@ -116,10 +122,6 @@ def join_results(definition: NodeDefinition, slices: Sequence[Slice],
             ui = result.ui if ui is None else ui
     if ui is not None:
         ui = _join_ui([result.ui for result in results if result is not None and result.ui is not None])
-    if len(outputs_of) == 1 and expansion is None and not isinstance(outputs_of[0], ExecutionBlocker) \
-            and not definition.output_is_list:
-        outputs = tuple([value] for value in outputs_of[0])  # by far the most frequent case
-        return Joined(OutputRecord(outputs, ui, measure(outputs)), blocked=blocked)
     joined = _join_outputs(definition, outputs_of, expanded)
     if expansion is not None:
         return Joined(OutputRecord((), ui), joined, expansion, blocked)

@@ -1,11 +1,10 @@
-"""What the scheduler wants done. The engine performs commands in their order."""
+"""What the scheduler wants done. The engine performs commands in their order; an `Event` among them is announced."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
 
-from .events import Event
 from .identifiers import CallId, NodeId, PromptId
 from .node_interface import NodeDefinition, NodeInterface
 from .prompt_scope import PromptScope
@@ -13,10 +12,6 @@ from .prompt_scope import PromptScope
 
 class Command(Struct):
     """An instruction."""
-
-
-class Announce(Command):
-    event: Event
 
 
 class CallNode(Command):

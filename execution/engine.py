@@ -277,10 +277,10 @@ class Engine:
             while self._stimuli:
                 for command in self._scheduler.apply(self._stimuli.popleft()):
                     kind = command.__class__
-                    if kind is commands.Announce:
-                        self._publish(command.event)  # type: ignore[attr-defined]
-                    elif kind is commands.CallNode:
+                    if kind is commands.CallNode:
                         self._caller.start(command)  # type: ignore[arg-type]
+                    elif isinstance(command, Event):
+                        self._publish(command)
                     else:
                         self._perform(command)
         finally:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any
 
+from .node_interface import get_current_node
 from .prompt_graph import is_link
 
 LONGEST_ID = 96
@@ -26,12 +27,22 @@ class _Numbering:
         return f"{self.node_id}.{self.index}.{number}."
 
 
-_numbering: ContextVar[_Numbering | None] = ContextVar("graph_numbering", default=None)
+_chosen: ContextVar[_Numbering | None] = ContextVar("graph_numbering", default=None)
+"""What `set_default_prefix` chose."""
 
 
-def start_numbering(node_id: str, index: int | None) -> None:
-    """A call of a node begins here. For the caller of nodes alone."""
-    _numbering.set(_Numbering(node_id, index))
+def _current_numbering() -> _Numbering:
+    chosen = _chosen.get()
+    if chosen is not None:
+        return chosen
+    context = get_current_node()
+    if context is None:
+        return _Numbering("graph", 0)
+    context = context.outermost
+    if context.numbering is None:
+        context.numbering = _Numbering(context.unique_id, context.list_index)
+    numbering: _Numbering = context.numbering
+    return numbering
 
 
 def fit_id(node_id: str) -> str:
@@ -83,8 +94,6 @@ class GraphBuilder:
         the number of this builder in it.
     """
 
-    _default: tuple[str, int, int] | None = None
-
     def __init__(self, prefix: str | None = None) -> None:
         self.prefix = self.alloc_prefix() if prefix is None else prefix
         self.nodes: dict[str, Node] = {}
@@ -95,12 +104,12 @@ class GraphBuilder:
         """Choose what the next builders of this context begin with."""
         numbering = _Numbering(prefix_root, call_index)
         numbering.builders = graph_index
-        _numbering.set(numbering)
+        _chosen.set(numbering)
 
     @classmethod
     def alloc_prefix(cls, root: str | None = None, call_index: int | None = None,
                      graph_index: int | None = None) -> str:
-        numbering = _numbering.get() or _Numbering("graph", 0)
+        numbering = _current_numbering()
         if root is None and call_index is None and graph_index is None:
             return numbering.next_prefix()
         number = numbering.builders if graph_index is None else graph_index

@@ -23,7 +23,6 @@ from .call_slices import Joined, Slice, join_results, slices_of
 from .commands import CallNode, TakeFingerprints
 from .errors import InvariantViolated, NodeInputError, NodeNotFoundError
 from .events import NodeError
-from .graph_builder import start_numbering
 from .identifiers import CallId, NodeId, PromptId
 from .node_errors import describe_error
 from .node_instances import NodeInstances
@@ -79,7 +78,12 @@ class _OpenCall(NodeCall):
 
     def __init__(self, command: CallNode | TakeFingerprints, node_id: NodeId, definition: NodeDefinition,
                  report: ProgressReport) -> None:
-        super().__init__(command.call_id, command.prompt_id, node_id, definition, report)
+        self.call_id = command.call_id
+        self.prompt_id = command.prompt_id
+        self.node_id = node_id
+        self.definition = definition
+        self.report = report
+        self.is_cancelled = self.has_reported = False
         self.command = command
         self.instance: Any = None
         self.task: asyncio.Task[None] | None = None
@@ -570,7 +574,6 @@ class LocalNodeCaller:
     @staticmethod
     def _enter(call: _OpenCall, index: int | None) -> None:
         enter_node(CurrentNodeContext("", "", index, call=call))
-        start_numbering(call.node_id, index)
 
     async def _expanded(self, call: _OpenCall, joined: Joined) -> stimuli.CallEnding:
         """The ending of a call whose results hold a subgraph: its classes have to be known first."""

@@ -198,18 +198,23 @@ class CurrentNodeContext:
     context.
     """
 
-    __slots__ = ("_node_id", "_prompt_id", "_tokens", "call", "list_index")
+    __slots__ = ("_node_id", "_outer", "_prompt_id", "_tokens", "call", "list_index", "numbering")
 
     def __init__(self, prompt_id: str, unique_id: str, list_index: int | None = None, *,
                  call: NodeCall | None = None) -> None:
         self._prompt_id = prompt_id
         self._node_id = unique_id
         self.list_index = list_index
+        self._outer: CurrentNodeContext | None = None
         if call is None:
             outer = _current_node.get()
             if outer is not None and outer.prompt_id == prompt_id:
                 call = outer.call
+                if outer.unique_id == unique_id and outer.list_index == list_index:
+                    self._outer = outer
         self.call: NodeCall | None = call
+        self.numbering: Any = None
+        """Counts the subgraphs that this call builds; kept for the builder of graphs."""
         self._tokens: list[Token[CurrentNodeContext | None]] | None = None
 
     @property
@@ -225,6 +230,11 @@ class CurrentNodeContext:
     @property
     def node_id(self) -> str:
         return self.unique_id
+
+    @property
+    def outermost(self) -> "CurrentNodeContext":
+        """The first of the contexts within each other that name the same node and index."""
+        return self if self._outer is None else self._outer.outermost
 
     def __enter__(self) -> "CurrentNodeContext":
         if self._tokens is None:

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Container, Iterable
 from enum import StrEnum
 
-from .node_values import OutputRecord
+from .node_values import NO_SIZE, OutputRecord
 from .signatures import Signature, is_transient
 
 
@@ -68,9 +68,12 @@ class OutputCache:
         """
         if self.rule is CacheRule.NONE or is_transient(signature):
             return
-        self.drop(signature)
+        if signature in self._entries:
+            self.drop(signature)
         self._entries[signature] = _Entry(record, lives_with, self._turn)
         size = record.size
+        if size is NO_SIZE and self.rule is not CacheRule.CLASSIC:
+            return
         self.total_bytes += size.own_bytes
         for identity, held in size.shared.items():
             holders = self._storages.get(identity)

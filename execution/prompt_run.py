@@ -5,7 +5,7 @@ nothing about pools, other prompts or the cache: `scheduler.py` holds it and ask
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from enum import Enum
+from enum import Enum, IntEnum, auto
 from typing import Any
 
 from .errors import DuplicateNodeError, InvariantViolated, NodeNotFoundError
@@ -20,18 +20,18 @@ from .signatures import Signature, sign_all
 from .stimuli import NodeExpanded, PromptSubmitted
 
 
-class NodeState(Enum):
+class NodeState(IntEnum):
     """Where a wanted node is. Nodes that nobody wants have no state at all."""
 
-    WAITING = "waiting"
+    WAITING = auto()
     """for outputs of others"""
-    READY = "ready"
+    READY = auto()
     """for tokens, or for a call that another node started"""
-    RUNNING = "running"
-    EXPANDED = "expanded"
+    RUNNING = auto()
+    EXPANDED = auto()
     """its place was taken by a subgraph, whose outputs it waits for"""
-    DONE = "done"
-    STOPPED = "stopped"
+    DONE = auto()
+    STOPPED = auto()
     """it failed, or its prompt ended before it did"""
 
 
@@ -86,12 +86,12 @@ class NodeRun:
     def move(self, to: NodeState) -> None:
         self.story = (*self.story, to)
         if to not in _MOVES[self.state]:
-            path = " -> ".join(state.value for state in self.story)
+            path = " -> ".join(state.name.lower() for state in self.story)
             raise InvariantViolated(f"node {self.place.node_id} of {self.run.prompt_id}: {path}")
         self.state = to
 
     def __repr__(self) -> str:
-        return f"<NodeRun {self.place.node_id} {self.state.value}>"
+        return f"<NodeRun {self.place.node_id} {self.state.name.lower()}>"
 
 
 class CallState(Enum):

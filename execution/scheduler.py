@@ -63,7 +63,7 @@ class Scheduler:
         self._arrivals = count()
         self._call_ids = count(1)
         self._starts = count(1)
-        self._out: list[commands.Command] = []
+        self._out: list[commands.Command | events.Event] = []
         self._tokens_moved = False
 
     # -- what others may look at ----------------------------------------------------------------------------
@@ -100,8 +100,8 @@ class Scheduler:
 
     # -- the one way in ---------------------------------------------------------------------------------------
 
-    def apply(self, stimulus: stimuli.Stimulus) -> list[commands.Command]:
-        """Take a fact, and say what to do about it."""
+    def apply(self, stimulus: stimuli.Stimulus) -> list[commands.Command | events.Event]:
+        """Take a fact, and say what to do about it; an event among the commands is to be announced."""
         handler = _HANDLERS.get(stimulus.__class__)
         if handler is None:
             raise InvariantViolated(f"nobody handles {type(stimulus).__name__}")
@@ -411,7 +411,7 @@ class Scheduler:
 
     def _running_now(self, node: NodeRun) -> None:
         node.move(NodeState.RUNNING)
-        self._announce(events.NodeStarted(prompt_id=node.run.prompt_id, place=node.place))
+        self._out.append(events.NodeStarted(prompt_id=node.run.prompt_id, place=node.place))
 
     # -- calls end ----------------------------------------------------------------------------------------------
 
@@ -611,7 +611,7 @@ class Scheduler:
         return node.run.complete(node, record)
 
     def _announce(self, event: events.Event) -> None:
-        self._out.append(commands.Announce(event))
+        self._out.append(event)
 
     def _announce_finished(self, node: NodeRun, record: OutputRecord, *, from_cache: bool,
                            ui_was_shown: bool = False) -> None:

@@ -4,6 +4,7 @@ Done in steps, since nodes have a say in between: `read_graph` takes the prompt 
 what the classes declare and names the validators to ask, `conclude` adds what those answered.
 """
 
+import math
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -21,6 +22,7 @@ from .resource_pools import ResourcePools
 MOST_REPORTED_NODES = 100
 MOST_REPORTED_ERRORS = 20
 """for one node"""
+MOST_REPORTED_CYCLES = 20
 _LONGEST_TEXT = 2_000
 _MATCHES_ALL = ("*", "COMFY_MATCHTYPE_V3")
 
@@ -33,6 +35,23 @@ def _error(kind: str, message: str, details: str, **extra_info: Any) -> Report:
 
 def _cut(text: str) -> str:
     return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}… ({len(text)} characters)"
+
+
+def _some(node_ids: Sequence[NodeId]) -> list[NodeId]:
+    """The first ids of a list that goes into many reports: neither many nor long."""
+    room = 2 * _LONGEST_TEXT
+    some = []
+    for node_id in node_ids[:MOST_REPORTED_NODES]:
+        room -= len(node_id)
+        if room < 0:
+            break
+        some.append(node_id)
+    return some
+
+
+def _config(spec: InputSpec) -> Any:
+    """A declaration as it goes into a report; None for a long list of choices."""
+    return None if spec.choices is not None and len(spec.choices) > 20 else spec.declared
 
 
 def _shown(value: Any) -> Any:
@@ -132,7 +151,7 @@ def read_graph(prompt: Any, registry: NodeRegistry) -> ReadGraph:
 def _title_of(node_id: str, entry: Any, class_type: str | None) -> str:
     meta = entry.get("_meta") if isinstance(entry, dict) else None
     title = meta.get("title") if isinstance(meta, dict) else None
-    return _cut(title) if isinstance(title, str) and title else class_type or f"ID #{node_id}"
+    return _cut(title if isinstance(title, str) and title else class_type or f"ID #{node_id}")
 
 
 def _missing_classes(missing: list[tuple[str, Any, str]]) -> PromptRejected:
@@ -148,8 +167,8 @@ def _missing_classes(missing: list[tuple[str, Any, str]]) -> PromptRejected:
         message = f"Nodes {shown}{more} not found. Custom nodes may not be installed."
     return PromptRejected(_error(
         "missing_node_type", _cut(message), f"Node ID '#{node_id}'",
-        node_id=node_id, class_type=class_type, node_title=title,
-        missing_nodes=[{"node_id": one, "class_type": kind, "node_title": name}
+        node_id=_cut(node_id), class_type=class_type and _cut(class_type), node_title=title,
+        missing_nodes=[{"node_id": _cut(one), "class_type": kind and _cut(kind), "node_title": name}
                        for one, kind, name in missing[:MOST_REPORTED_NODES]],
         missing_count=len(missing)))
 
@@ -178,8 +197,10 @@ def check_graph(read: ReadGraph, interfaces: dict[str, NodeInterface], failed: M
     for node_id in reversed(order):  # consumers first: only declared links carry the need for a check on
         if node_id in is_needed:
             checker.check(nodes[node_id], is_needed)
-    for cycle in cycles:
+    for cycle in cycles[:MOST_REPORTED_CYCLES]:
         checker.report_cycle(cycle)
+    for cycle in cycles[MOST_REPORTED_CYCLES:]:  # breaking each where it closes breaks all that leads there
+        checked.broken.add(cycle[-1])
     checked.validators.reverse()
     return checked
 
@@ -224,7 +245,7 @@ class _Checker:
                 elif len(value) != 2:
                     self._add(node_id, _error(
                         "bad_linked_input", "Bad linked input, must be a length-2 list of [node_id, slot_index]",
-                        name, input_name=name, input_config=spec.declared, received_value=_shown(value)))
+                        name, input_name=name, input_config=_config(spec), received_value=_shown(value)))
                 else:
                     self._check_link(node, spec, value, is_needed)
             elif spec is not None:
@@ -249,7 +270,7 @@ class _Checker:
             return self._raised(node, IndexError("tuple index out of range"))
         if source_id not in is_needed:
             is_needed.add(source_id)
-            checked.blame[source_id] = (spec.name, spec.declared, value)
+            checked.blame[source_id] = (spec.name, _config(spec), _shown(value))
         received = types[slot]
         pair = (id(received), id(spec.type))
         fits = self._fits.get(pair)
@@ -261,8 +282,8 @@ class _Checker:
                 self._add(node.node_id, _error(
                     "return_type_mismatch", "Return type mismatch between linked nodes",
                     f"{spec.name}, received_type({received}) mismatch input_type({spec.type})",
-                    input_name=spec.name, input_config=spec.declared, received_type=received,
-                    linked_node=value))
+                    input_name=spec.name, input_config=_config(spec), received_type=received,
+                    linked_node=_shown(value)))
         return None
 
     def _check_constant(self, node: GraphNode, spec: InputSpec, value: Any, checks_range: bool) -> None:
@@ -271,7 +292,10 @@ class _Checker:
         convert = spec.convert
         if convert is not None and value.__class__ is not convert:
             try:
-                value = node.inputs[spec.name] = convert(value)
+                converted = convert(value)
+                if converted.__class__ is float and not math.isfinite(converted):
+                    raise ValueError("it is no finite number")
+                value = node.inputs[spec.name] = converted
             except Exception as error:
                 self._add(node.node_id, _error(
                     "invalid_input_type", f"Failed to convert an input value to a {spec.type} value",
@@ -345,10 +369,11 @@ class _Checker:
 
     def report_cycle(self, cycle: list[NodeId]) -> None:
         nodes = self._checked.nodes
-        shown = [f"{one} ({nodes[one].class_type})" for one in [*cycle[:MOST_REPORTED_NODES], cycle[0]]]
+        named = _some(cycle)
+        shown = _cut(" -> ".join(f"{one} ({_cut(nodes[one].class_type)})" for one in [*named, cycle[0]]))
         for node_id in cycle[:MOST_REPORTED_NODES]:
-            self._add(node_id, _error("dependency_cycle", "Dependency cycle detected", " -> ".join(shown),
-                                      node_id=node_id, cycle_nodes=list(cycle[:MOST_REPORTED_NODES])))
+            self._add(node_id, _error("dependency_cycle", "Dependency cycle detected", shown,
+                                      node_id=_cut(node_id), cycle_nodes=named))
         self._checked.broken.update(cycle)
 
 
@@ -412,13 +437,13 @@ def conclude(checked: CheckedGraph) -> Verdict:
     for node_id in reported:
         reports = checked.errors[node_id]
         dependent = [one for one in checked.outputs if marks[one] & bit[node_id]]
-        node_errors[node_id] = {"errors": reports[:MOST_REPORTED_ERRORS],
-                                "dependent_outputs": dependent[:MOST_REPORTED_NODES],
+        named = _some(dependent)
+        node_errors[node_id] = {"errors": reports[:MOST_REPORTED_ERRORS], "dependent_outputs": named,
                                 "class_type": checked.nodes[node_id].class_type}
         if len(reports) > MOST_REPORTED_ERRORS:
             node_errors[node_id]["omitted_errors"] = len(reports) - MOST_REPORTED_ERRORS
-        if len(dependent) > MOST_REPORTED_NODES:
-            node_errors[node_id]["omitted_outputs"] = len(dependent) - MOST_REPORTED_NODES
+        if len(dependent) > len(named):
+            node_errors[node_id]["omitted_outputs"] = len(dependent) - len(named)
     if good:
         return Verdict(good, node_errors)
     own = (report for node_id in checked.outputs for report in checked.errors.get(node_id, ()))

@@ -20,7 +20,7 @@ def create_app(engine: Engine, settings: WebSettings) -> web.Application:
     Routes may be added until it starts; `finish_routes` then adds the files of the page, which answer every GET
     that nothing else does.
     """
-    app = web.Application(middlewares=[errors_to_statuses, cache_headers, own_pages_only],
+    app = web.Application(middlewares=[cache_headers, own_pages_only, errors_to_statuses],
                           client_max_size=round(settings.max_upload_size))
     app[ENGINE] = engine
     app[SETTINGS] = settings

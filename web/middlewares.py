@@ -46,6 +46,10 @@ async def errors_to_statuses(request: web.Request, handler: Handler) -> web.Stre
         return error_response("shutting_down", "The server is shutting down.", 503)
     except ConnectionResetError:
         raise
+    except web.RequestPayloadError as error:
+        response = error_response("invalid_body", "The body is not encoded as its headers say.", 400, str(error)[:200])
+        response.force_close()  # where the next request would begin cannot be told
+        return response
     except Exception:
         log.exception("%s %s failed", request.method, request.path)
         return error_response("internal_error", "The server made a mistake; its log says which.", 500)
@@ -79,12 +83,12 @@ def is_cross_site(request: web.Request) -> bool:
 
 def is_foreign_origin(host: str | None, origin: str | None) -> bool:
     """Whether a request to a loopback host comes from a page of another one."""
-    if host is None or origin is None:
-        return False
-    own = urlsplit(f"//{host.lower()}")
-    if not _is_loopback(own.hostname):
+    if host is None or not origin:
         return False
     try:
+        own = urlsplit(f"//{host.lower()}")
+        if not _is_loopback(own.hostname):
+            return False
         other = urlsplit(origin.lower())
         own_port, other_port = own.port, other.port
     except ValueError:
@@ -97,12 +101,15 @@ def is_foreign_origin(host: str | None, origin: str | None) -> bool:
 def _is_loopback(hostname: str | None) -> bool:
     if hostname is None:
         return False
+    hostname = hostname.removesuffix(".")
     if hostname == "localhost" or hostname.endswith(".localhost"):
         return True
     try:
-        return ipaddress.ip_address(hostname).is_loopback
+        address = ipaddress.ip_address(hostname)
     except ValueError:
         return False
+    address = getattr(address, "ipv4_mapped", None) or address
+    return address.is_loopback or address.is_unspecified  # browsers reach this machine by 0.0.0.0 too
 
 
 @web.middleware

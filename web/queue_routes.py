@@ -73,7 +73,7 @@ def _integer(request: web.Request, name: str) -> int | None:
     if text is None:
         return None
     try:
-        return int(text[:20])
+        return int(text)
     except ValueError:
         raise BadRequest("invalid_query", f"{name} must be a whole number.", name) from None
 

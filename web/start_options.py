@@ -1,6 +1,7 @@
 """The options of the command line. Only the standard library is imported: `--help` answers at once."""
 
 import argparse
+import math
 import re
 from pathlib import Path
 
@@ -31,11 +32,32 @@ def at_least(least: float, kind: type) -> "type":
             number: float = kind(text)
         except ValueError:
             raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
-        if not number >= least:
+        if not math.isfinite(number):
+            raise argparse.ArgumentTypeError(f"{text} is no finite number")
+        if number < least:
             raise argparse.ArgumentTypeError(f"{text} is less than {least}")
         return number
 
     return parse  # type: ignore[return-value]
+
+
+def port(text: str) -> int:
+    """A port number; 0 takes any that is free."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = -1
+    if not 0 <= number <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; ports go from 0 to 65535")
+    return number
+
+
+def addresses(text: str) -> str:
+    """Addresses separated by commas. An empty one would mean every address there is."""
+    named = [one.strip() for one in text.split(",")]
+    if not all(named):
+        raise argparse.ArgumentTypeError(f"{text!r} holds an empty address; write 0.0.0.0 for all of them")
+    return ",".join(named)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -45,9 +67,9 @@ def build_parser() -> argparse.ArgumentParser:
         description="Serves node graphs: submit workflows over REST, watch them over WebSocket, see them in a browser.",
         epilog="example: hanzo-studio --port 9000 --base-directory ~/studio --pool cpu=4 --pool blocking=32")
     address = parser.add_argument_group("address")
-    address.add_argument("--listen", nargs="?", const="0.0.0.0,::", default="127.0.0.1", metavar="ADDRESS,...",
+    address.add_argument("--listen", type=addresses, nargs="?", const="0.0.0.0,::", default="127.0.0.1", metavar="ADDRESS,...",
                          help="addresses to listen on (default 127.0.0.1; without a value: all of them)")
-    address.add_argument("--port", type=int, default=8188, help="port to listen on (default 8188)")
+    address.add_argument("--port", type=port, default=8188, help="port to listen on (default 8188)")
     address.add_argument("--enable-cors-header", nargs="?", const="*", metavar="ORIGIN",
                          help="let pages of this origin use the server (without a value: of any origin)")
     address.add_argument("--max-upload-size", type=at_least(0.001, float), default=100.0, metavar="MB",

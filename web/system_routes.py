@@ -54,7 +54,7 @@ async def readyz(request: web.Request) -> web.Response:
 async def page_file(request: web.Request) -> web.StreamResponse:
     """A file of the page. Nothing outside of its folder is served, by link neither."""
     root = request.app[SETTINGS].page_directory
-    found = await asyncio.to_thread(_find_page_file, root, request.match_info["path"])
+    found = await asyncio.to_thread(_find_page_file, root, request.match_info.get("path", ""))
     if found is None:
         return web.Response(status=404)
     headers = {"X-Content-Type-Options": "nosniff"}

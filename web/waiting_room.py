@@ -8,12 +8,25 @@ import json
 import socket
 import threading
 from collections.abc import Sequence
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="1">
 <title>Hanzo Studio starts</title><style>body{{font:16px/1.5 system-ui,sans-serif;display:grid;place-items:center;
 height:90vh;color-scheme:light dark}}</style><main><h1>Hanzo Studio starts</h1><p>{what} …</p></main></html>"""
+
+
+LARGEST_BODY = 2**20
+"""Bytes of a body that are read before the answer: one who still sends might not see it."""
+
+
+class _Server(ThreadingHTTPServer):
+    """A thread for each connection, none of which is waited for: who sends slowly delays nobody, nor the start."""
+
+    block_on_close = False
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client went away: nothing to say."""
 
 
 class WaitingRoom:
@@ -41,7 +54,7 @@ class WaitingRoom:
 
         self._servers = []
         for one in sockets:
-            server = HTTPServer(one.getsockname(), Handler, bind_and_activate=False)
+            server = _Server(one.getsockname(), Handler, bind_and_activate=False)
             server.socket.close()
             server.socket = one
             self._servers.append(server)
@@ -60,6 +73,9 @@ class WaitingRoom:
             thread.join()
 
     def _answer(self, handler: BaseHTTPRequestHandler) -> None:
+        length = handler.headers.get("Content-Length", "")
+        if length.isdecimal():
+            handler.rfile.read(min(int(length[:9]), LARGEST_BODY))
         path = handler.path.partition("?")[0].removeprefix("/api") or "/"
         status, kind, body = 503, "application/json", json.dumps({"status": "starting", "loading": self.what})
         if path == "/healthz":

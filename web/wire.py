@@ -133,8 +133,7 @@ def decode_submission(body: bytes, now_ms: int, usage_source: str | None = None)
     extra_data = dict(_optional(data, "extra_data", dict, "an object") or {})
     content_key = None
     if prompt_id is not None:
-        content_key = blake2b(_encoder.encode([data["prompt"], client_id, extra_data, targets]),
-                              digest_size=16).hexdigest() if _can_encode(data) else None
+        content_key = blake2b(dumps([data["prompt"], client_id, extra_data, targets]), digest_size=16).hexdigest()
     secrets = {_SECRET_NAMES[key]: extra_data.pop(key) for key in list(extra_data) if key in _SECRET_NAMES}
     if client_id is not None:
         extra_data["client_id"] = client_id
@@ -147,14 +146,6 @@ def decode_submission(body: bytes, now_ms: int, usage_source: str | None = None)
         prompt=data["prompt"], client_id=None if client_id is None else ClientId(client_id),
         prompt_id=prompt_id, number=_number(data.get("number")), front=bool(front), extra_data=extra_data,
         secrets=secrets, targets=targets, content_key=content_key)
-
-
-def _can_encode(data: Any) -> bool:
-    try:
-        _encoder.encode(data)
-    except (UnicodeEncodeError, RecursionError):
-        return False
-    return True
 
 
 def _wrong_type(name: str, expected: str) -> BadRequest:

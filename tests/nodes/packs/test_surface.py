@@ -72,7 +72,7 @@ return [answers, shows.SEEN, shows.HOOKED, get_executing_context()]
 """)
     assert answer == [
         [[["8", 3, 4, False]], [["8", 2, 5, True]]],
-        [["8", None, True], [4, 0, None, "8"], ["other", 3], ["8", None, True], ["other", 3]],
+        [["8", 0, True], [4, 0, None, "8"], ["other", 3], ["8", 0, True], ["other", 3]],
         [[3, 4, None, "8"]],
         None,
     ]
@@ -185,9 +185,9 @@ def test_names_that_are_the_engines_are_the_same_objects(tmp_path: Path) -> None
         import comfy.model_management, comfy.utils, comfy_execution.graph, execution, nest_asyncio
         from comfy_execution import graph_utils
         nest_asyncio.apply()
-        graph, links = graph_utils.add_graph_prefix(
-            {"1": {"class_type": "A", "inputs": {"x": ["2", 0], "y": ["9", 0]}}, "2": {"class_type": "B", "inputs": {}}},
-            [["1", 0], 5], "p.")
+        a = {"class_type": "A", "inputs": {"x": ["2", 0], "y": ["9", 0]}}
+        b = {"class_type": "B", "inputs": {}}
+        graph, links = graph_utils.add_graph_prefix({"1": a, "2": b}, [["1", 0], 5], "p.")
         node = graph_utils.GraphBuilder("q.").node("A", x=1)
         return [
             comfy_execution.graph.ExecutionBlocker is graph_utils.ExecutionBlocker is execution.ExecutionBlocker,
