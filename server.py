@@ -5,6 +5,7 @@ Nothing heavy is imported before the port answers.
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import shutil
@@ -13,7 +14,7 @@ import socket
 import sys
 import time
 from argparse import Namespace
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,6 +99,43 @@ def register_built_in_nodes(registry: "NodeRegistry") -> None:
         registry.add(define_class_node(name, node_class, "nodes", DISPLAY_NAMES.get(name)), built_in=True)
 
 
+def find_packs(options: Namespace) -> Sequence[Path]:
+    """Packs to load; their prestartup scripts have run afterwards."""
+    from nodes.packs import loader, model_folders
+
+    model_folders.place_categories()
+    for file in options.extra_model_paths_config:
+        try:
+            model_folders.add_extra_paths(file)
+        except (OSError, ValueError) as error:
+            raise SystemExit(f"hanzo-studio: --extra-model-paths-config: {error}") from None
+    only = options.whitelist_custom_nodes if options.disable_all_custom_nodes else None
+    packs = loader.find_packs(model_folders.pack_folders(), only)
+    loader.run_prestartup_scripts(packs)
+    return packs
+
+
+async def load_packs(packs: Sequence[Path], engine: "Engine", app: Any, sockets: Sequence[socket.socket],
+                     now_loading: Callable[[str], None]) -> "Sequence[PackReport]":
+    from nodes.packs import loader, surface_modules
+    from web.app import add_routes
+    from web.app_keys import CONNECTIONS
+    from web.messenger import Messenger
+
+    address, port = sockets[0].getsockname()[:2]
+    surface = surface_modules.install(Messenger(engine, app[CONNECTIONS]), app=app, address=address, port=port)
+    reports = await loader.load_packs(packs, engine.registry, surface, lambda name: now_loading(f"loading pack {name}"))
+    add_routes(app, surface.prompt_server.routes)
+    return reports
+
+
+def leave_start_behind() -> None:
+    """What was loaded stays for good: the collector of garbage need not look at it again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 100)
+
+
 @contextlib.asynccontextmanager
 async def open_studio(options: Namespace, sockets: Sequence[socket.socket],
                       room: "WaitingRoom | None" = None) -> AsyncIterator[Studio]:
@@ -110,6 +148,7 @@ async def open_studio(options: Namespace, sockets: Sequence[socket.socket],
             room.what = what
 
     configure_environment(options)
+    packs = find_packs(options)
     now_loading("importing torch")
     from nodes.torch_threads import TorchThreads
 
@@ -134,7 +173,7 @@ async def open_studio(options: Namespace, sockets: Sequence[socket.socket],
             directory_of=environment.directory_of, max_upload_size=options.max_upload_size * 2**20,
             cors_origin=options.enable_cors_header, system_facts=lambda: system_stats(VERSION, sys.argv))
         app = create_app(engine, settings)
-        packs: Sequence[PackReport] = ()
+        reports = await load_packs(packs, engine, app, sockets, now_loading) if packs else ()
         finish_routes(app)
         if room is not None:
             room.stop()
@@ -144,7 +183,7 @@ async def open_studio(options: Namespace, sockets: Sequence[socket.socket],
         try:
             for one in sockets:
                 await web.SockSite(runner, one).start()
-            yield Studio(engine, registry, packs)
+            yield Studio(engine, registry, reports)
         finally:
             watchdog.stop()
             await runner.cleanup()
@@ -186,6 +225,7 @@ async def serve(options: Namespace, sockets: Sequence[socket.socket], room: "Wai
         with contextlib.suppress(NotImplementedError):
             loop.add_signal_handler(number, stop.set)
     async with open_studio(options, sockets, room) as studio:
+        leave_start_behind()
         log.info("ready after %.1f s with %d nodes: %s", time.monotonic() - began, len(studio.registry),
                  "  ".join(urls_of(sockets)))
         await stop.wait()

@@ -233,6 +233,11 @@ class Engine:
         """How clients are told of a class. Within `ask_nodes`; raises what the class raises."""
         return self._caller.info_of(definition)
 
+    def post(self, function: Callable[[Any], None], argument: Any) -> None:
+        """Have a function called on the loop, from any thread: after all that nodes told before, and before the end
+        of a node that asks for it."""
+        self._caller.mailbox.post(function, argument)
+
     # -- looking ----------------------------------------------------------------------------------------------------
 
     @property

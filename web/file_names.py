@@ -10,9 +10,10 @@ import errno
 import os
 import shutil
 import stat
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 from uuid import uuid4
 
 DirectoryOf = Callable[[str], Path | None]
@@ -154,6 +155,44 @@ def unused_path(folder: Path) -> Path:
     """A path in `folder` that nobody else uses or guesses, hidden from listings. The folder is made if need be."""
     folder.mkdir(parents=True, exist_ok=True)
     return folder / f".upload-{uuid4().hex}"
+
+
+class ArrivingFile:
+    """A new file that is written while its content arrives, and removed when it is not wanted after all.
+
+    Its methods are called on threads, and a thread goes on when the task that waits for it is cancelled: so `discard`
+    may come while a write is under way, and nothing is written after it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._stream: BinaryIO | None = None
+        self._is_discarded = False
+        self._turn = threading.Lock()
+
+    def write(self, content: bytes | bytearray) -> None:
+        with self._turn:
+            if self._is_discarded:
+                return
+            if self._stream is None:
+                self._stream = self.path.open("xb")
+            self._stream.write(content)
+
+    def close(self) -> None:
+        """The content is whole; more would be an error."""
+        with self._turn:
+            if self._stream is not None:
+                self._stream.close()
+
+    def discard(self) -> None:
+        """Remove the file, unless it was moved away."""
+        with self._turn:
+            self._is_discarded = True
+            try:
+                if self._stream is not None:
+                    self._stream.close()  # may find only now that the disk is full
+            finally:
+                self.path.unlink(missing_ok=True)
 
 
 def keep_file(written: Path, folder: Path, name: str, *, overwrite: bool, same_as: Path | None = None) -> str:

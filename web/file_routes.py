@@ -20,6 +20,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from .app_keys import SETTINGS
 from .file_names import (
+    ArrivingFile,
     BadFileName,
     DirectoryOf,
     ExistingFile,
@@ -260,38 +261,38 @@ async def received_form(request: web.Request) -> AsyncIterator[UploadForm]:
 
     Raises BadForm and BodyTooLarge.
     """
-    path = await asyncio.to_thread(arrival_path, request.app[SETTINGS].directory_of)
+    image = await asyncio.to_thread(arriving_file, request.app[SETTINGS].directory_of)
     try:
-        yield await read_form(request, path)
+        yield await read_form(request, image)
     finally:
-        await asyncio.to_thread(path.unlink, missing_ok=True)
+        await asyncio.to_thread(image.discard)
 
 
-def arrival_path(directory_of: DirectoryOf) -> Path:
-    """Where a body is written while it arrives: the folder it belongs to may come last in the form."""
-    return unused_path(directory_of("temp") or Path(tempfile.gettempdir()))
+def arriving_file(directory_of: DirectoryOf) -> ArrivingFile:
+    """Where an image is written while it arrives: the folder it belongs to may come last in the form."""
+    return ArrivingFile(unused_path(directory_of("temp") or Path(tempfile.gettempdir())))
 
 
 MALFORMED = (ValueError, LookupError, RuntimeError, AssertionError, HttpProcessingError, web.RequestPayloadError)
 """What aiohttp's reader of forms raises when the body is not one, or ends too early."""
 
 
-async def read_form(request: web.Request, path: Path) -> UploadForm:
-    """Read the body to its end and write its image to `path`. Raises BadForm and BodyTooLarge."""
+async def read_form(request: web.Request, image: ArrivingFile) -> UploadForm:
+    """Read the body to its end and write its image. Raises BadForm and BodyTooLarge."""
     refuse_large_body(request, request.content_length or 0)
     if request.content_type != "multipart/form-data":
         raise BadForm("the body must be multipart/form-data")
     try:
-        filename, fields = await read_parts(request, path)
+        filename, fields = await read_parts(request, image)
     except MALFORMED as error:
         raise BadForm("the body is not a whole multipart/form-data") from error
     if filename is None:
         raise BadForm("the form has no field image")
-    return UploadForm(path, filename, fields.get("type", "input"), fields.get("subfolder", ""),
+    return UploadForm(image.path, filename, fields.get("type", "input"), fields.get("subfolder", ""),
                       fields.get("overwrite") in ("true", "1"), fields.get("original_ref"))
 
 
-async def read_parts(request: web.Request, path: Path) -> tuple[str | None, dict[str, str]]:
+async def read_parts(request: web.Request, image: ArrivingFile) -> tuple[str | None, dict[str, str]]:
     """Name of the image, None if there is none, and the text fields. The first of each name counts."""
     reader = await request.multipart()
     filename: str | None = None
@@ -308,7 +309,7 @@ async def read_parts(request: web.Request, path: Path) -> tuple[str | None, dict
             filename = part.filename
             if filename is None:
                 raise BadForm("the field image must be a file with a name")
-            await write_file(path, pieces)
+            await write_image(image, pieces)
         elif part.name in FORM_FIELDS:
             fields.setdefault(part.name, await read_text(pieces))
         else:
@@ -350,16 +351,13 @@ async def read_text(pieces: AsyncIterator[bytes]) -> str:
         raise BadForm("a text field is not UTF-8") from None
 
 
-async def write_file(path: Path, pieces: AsyncIterator[bytes]) -> None:
-    """Write a new file, a megabyte at a time, each on a thread."""
-    file = await asyncio.to_thread(path.open, "xb")
-    try:
-        waiting = bytearray()
-        async for piece in pieces:
-            waiting += piece
-            if len(waiting) >= WRITTEN_AT_ONCE:
-                await asyncio.to_thread(file.write, waiting)
-                waiting = bytearray()
-        await asyncio.to_thread(file.write, waiting)
-    finally:
-        await asyncio.to_thread(file.close)
+async def write_image(image: ArrivingFile, pieces: AsyncIterator[bytes]) -> None:
+    """Write the pieces, a megabyte at a time, each on a thread."""
+    waiting = bytearray()
+    async for piece in pieces:
+        waiting += piece
+        if len(waiting) >= WRITTEN_AT_ONCE:
+            await asyncio.to_thread(image.write, waiting)
+            waiting = bytearray()
+    await asyncio.to_thread(image.write, waiting)
+    await asyncio.to_thread(image.close)

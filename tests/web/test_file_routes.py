@@ -736,6 +736,26 @@ def test_names_are_claimed_by_many_threads(root: Path, monkeypatch: pytest.Monke
     assert nothing_left_over(root)
 
 
+def test_what_arrives_after_it_was_discarded(root: Path) -> None:
+    for is_started in (False, True):
+        image = file_names.ArrivingFile(file_names.unused_path(root / "temp"))
+        if is_started:
+            image.write(b"A")
+        image.discard()
+        image.write(b"B")  # by a thread that was late
+        assert nothing_left_over(root)
+
+
+async def test_large_uploads_arrive_whole(root: Path, aiohttp_client: Callable[..., Awaitable[Client]]) -> None:
+    client = await aiohttp_client(application(root, 100 * 2**20))
+    content = os.urandom(5_000_000) + b"\r\n--XX\r\n"
+    assert (await upload(client, content))[1]["name"] == "pic.png"
+    assert (await upload(client, content[:-1] + b"!"))[1]["name"] == "pic (1).png"
+    assert (await upload(client, content))[1]["name"] == "pic.png"
+    assert (root / "input/pic.png").read_bytes() == content
+    assert nothing_left_over(root)
+
+
 async def test_a_full_disk(client: Client, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*args: object, **options: object) -> str:
         raise OSError(errno.ENOSPC, "full")
@@ -925,7 +945,9 @@ def test_no_upload_leaves_its_folder(uploads: list[tuple[str, str, str]], route:
                 assert response.status in (200, 400)
                 answer = await response.json()
                 if response.status == 200:
-                    assert (root / "input" / answer["subfolder"] / answer["name"]).is_file()
+                    folder = Path(os.path.realpath(root / "input" / answer["subfolder"]))
+                    assert folder.is_relative_to(root.resolve() / "input")
+                    assert (folder / answer["name"]).is_file()
         assert outside == {path: content for path, content in files_below(root).items()
                            if not path.startswith("input")}
         assert not list(root.rglob(".upload-*"))
