@@ -5,13 +5,13 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 
-from .events import Event, NodePreviewed, NodeProgressed, ProgressTabled
+from .events import Event, NodeProgressed, ProgressTabled
 
 log = logging.getLogger("studio.events")
 
 Listener = Callable[[Event], None]
 
-REPLACEABLE = (NodeProgressed, NodePreviewed, ProgressTabled)
+REPLACEABLE = (NodeProgressed, ProgressTabled)
 
 
 class SubscriberTooSlow(Exception):

@@ -127,17 +127,11 @@ class NodeProgressed(NodeEvent):
     value: float
     maximum: float
     registry_only: bool = False
-    """Told without a progress bar: it stands in tables alone."""
-
-
-class NodePreviewed(NodeEvent):
+    """Told without a progress bar: it stands in tables alone, and its preview is for clients that asked for metadata."""
+    preview: bytes | None = None
     """A picture of work in progress, encoded."""
-
-    image: bytes
-    format: str
+    preview_format: str = ""
     """`JPEG` or `PNG`."""
-    registry_only: bool = False
-    """Reported without a progress bar; only clients that asked for metadata are shown it."""
 
 
 class NodeFinished(NodeEvent):

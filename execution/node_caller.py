@@ -74,7 +74,7 @@ class CallerSettings(Struct, frozen=True, kw_only=True):
 class _OpenCall(NodeCall):
     """A call from its start to its end."""
 
-    __slots__ = ("command", "has_ended", "instance", "is_abandoned", "lane_left", "task", "timer")
+    __slots__ = ("command", "has_ended", "has_its_inputs", "instance", "is_abandoned", "lane_left", "task", "timer")
 
     def __init__(self, command: CallNode | TakeFingerprints, node_id: NodeId, definition: NodeDefinition,
                  report: ProgressReport) -> None:
@@ -91,6 +91,14 @@ class _OpenCall(NodeCall):
         self.lane_left = False
         self.is_abandoned = False
         self.has_ended = False
+        self.has_its_inputs = False
+        """An async check of lazy inputs was asked, and wants no more."""
+
+
+class _CheckIsAsync(Struct):
+    """A plain function whose check of lazy inputs is a coroutine: that is asked on the loop first."""
+
+    slices: list[Slice]
 
 
 class _Awaited(Struct):
@@ -295,7 +303,7 @@ class LocalNodeCaller:
             outcome = error
         self.mailbox.post(self._plain_done, (call, outcome))
 
-    def _call_plain(self, call: _OpenCall) -> "stimuli.CallEnding | Joined | _Awaited":
+    def _call_plain(self, call: _OpenCall) -> "stimuli.CallEnding | Joined | _Awaited | _CheckIsAsync":
         if call.is_cancelled:
             raise InterruptProcessing
         command = call.command
@@ -305,7 +313,9 @@ class LocalNodeCaller:
             context = self._context.copy()
             call.instance = context.run(self._plain_in_context, call, None, definition.create, {})
         slices = self._slices(command)
-        if definition.lazy_check is not None and not definition.lazy_check_is_async:
+        if definition.lazy_check is not None and not call.has_its_inputs:
+            if definition.lazy_check_is_async:
+                return _CheckIsAsync(slices)
             check = definition.lazy_check(call.instance)
             answers = [self._context.copy().run(self._plain_in_context, call, one.index, check, one.arguments)
                        for one in slices if one.blocker is None]
@@ -351,12 +361,32 @@ class LocalNodeCaller:
             self._end(call, stimuli.NodeCancelled(call_id=call.call_id))
         elif isinstance(outcome, Joined) and outcome.expansion is None:
             self._end(call, _returned(call, outcome))
+        elif isinstance(outcome, _CheckIsAsync):
+            call.task = self._loop.create_task(self._check_then_run(call, outcome.slices),
+                                               context=self._context.copy())
+            if call.is_cancelled:
+                call.task.cancel()
         else:  # it goes on, on the loop
             rest = self._await_returned(call, outcome) if isinstance(outcome, _Awaited) \
                 else self._expanded(call, outcome)
             call.task = self._loop.create_task(self._finish(call, rest), context=self._context.copy())
             if call.is_cancelled:
                 call.task.cancel()
+
+    async def _check_then_run(self, call: _OpenCall, slices: Sequence[Slice]) -> None:
+        """Ask an async check of lazy inputs; if it wants no more, go back to the thread. The token is held
+        meanwhile."""
+        try:
+            wanted = await self._lazy_inputs(call, slices)
+        except BaseException as error:
+            self._end(call, self._ending_of(call, error))
+            return
+        if wanted:
+            self._end(call, stimuli.InputsWanted(call_id=call.call_id, names=wanted))
+            return
+        call.task = None
+        call.has_its_inputs = True
+        self._lanes.lane_for(call.definition.needs).submit(lambda: self._run_plain(call))
 
     async def _finish(self, call: _OpenCall, rest: Awaitable[stimuli.CallEnding]) -> None:
         try:

@@ -5,6 +5,7 @@ ticks go out at most 20 times a second, the last one always, before the end of t
 """
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +15,6 @@ from .events import (
     Event,
     NodeFinished,
     NodePlace,
-    NodePreviewed,
     NodeProgressed,
     NodeStarted,
     ProgressRow,
@@ -24,6 +24,8 @@ from .events import (
 from .identifiers import CallId, NodeId, PromptId
 from .node_interface import CurrentNodeContext, InterruptProcessing, NodeCall, find_call, get_current_node
 from .node_lanes import LoopMailbox, ThreadLane
+
+log = logging.getLogger("studio.progress")
 
 INTERVAL = 0.05
 """Seconds between two ticks of a node, and between two tables of a prompt."""
@@ -92,7 +94,7 @@ def report_progress(value: float, maximum: float, node_id: str | None = None, pr
 class _Track:
     """What one node of a call reported last, and when it was passed on."""
 
-    __slots__ = ("call", "is_dirty", "is_posted", "maximum", "node_id", "preview", "registry_only", "sent_at",
+    __slots__ = ("call", "is_dirty", "is_encoding", "is_posted", "maximum", "node_id", "preview", "registry_only", "sent_at",
                  "timer", "value")
 
     def __init__(self, call: NodeCall, node_id: NodeId) -> None:
@@ -103,6 +105,7 @@ class _Track:
         self.preview: Preview | None = None
         self.registry_only = False
         self.is_posted = False
+        self.is_encoding = False
         self.is_dirty = False
         self.sent_at = -1e9
         self.timer: asyncio.TimerHandle | None = None
@@ -174,7 +177,8 @@ class ProgressDesk:
 
     def _take(self, track: _Track) -> None:
         track.is_posted = False
-        if track.call.call_id not in self._tracks or not track.is_dirty or track.timer is not None:
+        if track.call.call_id not in self._tracks or not track.is_dirty or track.timer is not None \
+                or track.is_encoding:
             return
         wait = track.sent_at + INTERVAL - self._clock.monotonic()
         if wait <= 0:
@@ -194,29 +198,33 @@ class ProgressDesk:
         place = self._place_of(call.prompt_id, track.node_id)
         if place is None:
             return
-        self._publish(NodeProgressed(prompt_id=call.prompt_id, place=place, value=track.value,
-                                     maximum=track.maximum, registry_only=track.registry_only))
-        if track.preview is not None and self._encode is not None and self._mailbox is not None:
-            preview, track.preview = track.preview, None
-            self._encoding[call.call_id] = self._encoding.get(call.call_id, 0) + 1
-            encode, mailbox = self._encode, self._mailbox
-            registry_only = track.registry_only
+        event = NodeProgressed(prompt_id=call.prompt_id, place=place, value=track.value, maximum=track.maximum,
+                               registry_only=track.registry_only)
+        if track.preview is None or self._encode is None:
+            self._publish(event)
+            return
+        preview, track.preview = track.preview, None
+        track.is_encoding = True
+        self._encoding[call.call_id] = self._encoding.get(call.call_id, 0) + 1
+        encode, mailbox = self._encode, self._mailbox
+        assert mailbox is not None
 
-            def job() -> None:
-                try:
-                    encoded: Any = encode(preview)
-                except Exception as error:
-                    encoded = error
-                mailbox.post(self._encoded, (call, place, encoded, registry_only))
+        def job() -> None:
+            try:
+                event.preview_format, event.preview = encode(preview)
+            except Exception:
+                log.exception("a preview of node %s cannot be encoded", track.node_id)
+            mailbox.post(self._encoded, (track, event))
 
-            self._lane.submit(job)
+        self._lane.submit(job)
 
-    def _encoded(self, letter: tuple[NodeCall, NodePlace, Any, bool]) -> None:
-        call, place, encoded, registry_only = letter
-        if not isinstance(encoded, Exception):
-            kind, image = encoded
-            self._publish(NodePreviewed(prompt_id=call.prompt_id, place=place, image=image, format=kind,
-                                        registry_only=registry_only))
+    def _encoded(self, letter: tuple[_Track, NodeProgressed]) -> None:
+        track, event = letter
+        call = track.call
+        if call.prompt_id == event.prompt_id:  # else a shared call was handed over in the meantime
+            self._publish(event)
+        track.is_encoding = False
+        self._take(track)
         self._encoding[call.call_id] -= 1
         if not self._encoding[call.call_id]:
             del self._encoding[call.call_id]

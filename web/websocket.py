@@ -175,8 +175,9 @@ class ClientConnections:
             if audience is Audience.OWN:
                 self._remember(event, prompt_id)
             return
+        has_client = self._client_of.get(prompt_id) is not None
         for frame in self._encoder.encode(event):
-            self._put(frame, receivers)
+            self._put(frame, receivers, has_client)
 
     def _receivers(self, audience: Audience, prompt_id: PromptId) -> Iterable[ClientConnection]:
         client_id = self._client_of.get(prompt_id)
@@ -185,9 +186,12 @@ class ClientConnections:
         return self._all if audience is Audience.OWN_OR_ALL else ()
 
     @staticmethod
-    def _put(frame: Frame, receivers: Iterable[ClientConnection]) -> None:
+    def _put(frame: Frame, receivers: Iterable[ClientConnection], has_client: bool = True) -> None:
+        """Without a client nobody's flags count: everybody is sent previews without metadata."""
         data, replaces = frame.data, frame.replaces
-        if frame.wants_metadata is None:
+        if frame.wants_metadata is True and not has_client:
+            return
+        if frame.wants_metadata is None or not has_client:
             for connection in list(receivers) if replaces is None else receivers:
                 connection.put(data, replaces)
             return

@@ -19,7 +19,6 @@ from execution import (
     NodeFinished,
     NodeId,
     NodePlace,
-    NodePreviewed,
     NodeProgressed,
     NodesCached,
     NodeShown,
@@ -328,16 +327,9 @@ class FrameEncoder:
             case NodeShown():
                 return [_executed(event.prompt_id, event.place, event.ui)]
             case NodeProgressed():
-                if event.registry_only:
-                    return []
-                data = {"value": event.value, "max": event.maximum, "prompt_id": event.prompt_id,
-                        "node": event.place.node_id}
-                return [Frame(message("progress", data), Audience.OWN_OR_ALL,
-                              ("progress", event.prompt_id, event.place.node_id))]
+                return _progress_frames(event)
             case ProgressTabled():
                 return [Frame(self._table(event), Audience.OWN_OR_ALL, ("table", event.prompt_id))]
-            case NodePreviewed():
-                return _preview_frames(event)
             case PromptQueued() | QueueChanged():
                 return [Frame(status_message(event.remaining), Audience.ALL)]
             case PromptStarted():
@@ -412,17 +404,24 @@ def _finished_frames(event: PromptFinished) -> list[Frame]:
     return frames
 
 
-def _preview_frames(event: NodePreviewed) -> list[Frame]:
-    place = event.place
-    is_png = event.format == "PNG"
-    metadata = dumps({"node_id": place.node_id, "prompt_id": event.prompt_id, "display_node_id": place.display_id,
-                      "parent_node_id": place.parent_id, "real_node_id": place.real_id,
-                      "image_type": "image/png" if is_png else "image/jpeg"})
+def _progress_frames(event: NodeProgressed) -> list[Frame]:
+    """A tick; a preview with metadata goes before it, one without after it."""
+    place, frames = event.place, []
+    is_png = event.preview_format == "PNG"
     key = ("preview", event.prompt_id, place.node_id)
-    frames = [Frame(binary_message(4, len(metadata).to_bytes(4, "big") + metadata + event.image),
-                    Audience.OWN_OR_ALL, key, True)]
-    if not event.registry_only:
-        frames.append(Frame(binary_message(1, (2 if is_png else 1).to_bytes(4, "big") + event.image),
+    if event.preview is not None:
+        metadata = dumps({"node_id": place.node_id, "prompt_id": event.prompt_id, "display_node_id": place.display_id,
+                          "parent_node_id": place.parent_id, "real_node_id": place.real_id,
+                          "image_type": "image/png" if is_png else "image/jpeg"})
+        frames.append(Frame(binary_message(4, len(metadata).to_bytes(4, "big") + metadata + event.preview),
+                            Audience.OWN_OR_ALL, key, True))
+    if event.registry_only:
+        return frames
+    data = {"value": event.value, "max": event.maximum, "prompt_id": event.prompt_id, "node": place.node_id}
+    frames.append(Frame(message("progress", data), Audience.OWN_OR_ALL,
+                        ("progress", event.prompt_id, place.node_id)))
+    if event.preview is not None:
+        frames.append(Frame(binary_message(1, (2 if is_png else 1).to_bytes(4, "big") + event.preview),
                             Audience.OWN_OR_ALL, key, False))
     return frames
 
@@ -431,7 +430,7 @@ _AUDIENCES: Mapping[type, Audience] = {
     QueueChanged: Audience.ALL, PromptQueued: Audience.ALL, PromptStarted: Audience.ALL,
     PromptFinished: Audience.ALL, NodesCached: Audience.OWN, NodeStarted: Audience.OWN, NodeFinished: Audience.OWN,
     NodeShown: Audience.OWN, NodeFailed: Audience.OWN, NodeProgressed: Audience.OWN_OR_ALL,
-    NodePreviewed: Audience.OWN_OR_ALL, ProgressTabled: Audience.OWN_OR_ALL, NodeBlocked: Audience.OWN_OR_ALL}
+    ProgressTabled: Audience.OWN_OR_ALL, NodeBlocked: Audience.OWN_OR_ALL}
 
 __all__ = ["Audience", "Frame", "FrameEncoder", "PromptDropped", "decode_json", "decode_object",
            "decode_submission", "dumps", "history_entry", "message", "queue_item", "status_message"]

@@ -811,13 +811,13 @@ async def test_mixed_sync_async_a_blocked_plain_node_delays_no_reply_and_no_fram
     async def quick(a: Any) -> dict[str, Any]:
         return {"ui": {"a": [a]}, "result": (a,)}
 
-    async with studio_with(Block=make_node(block, output=True), Quick=make_node(quick, output=True)) as (studio, client):
-        async with connect(studio.url, "client-b") as other:
-            blocked = await client.submit({"1": node("Block", a=1)})
-            await door.reached()
-            assert (await client.get("/queue"))["queue_running"][0][1] == blocked
-            run = await other.run({"1": node("Quick", a=2)})
-            assert run.shown == {"1": {"a": [2]}}
+    async with (studio_with(Block=make_node(block, output=True), Quick=make_node(quick, output=True))
+                as (studio, client), connect(studio.url, "client-b") as other):
+        blocked = await client.submit({"1": node("Block", a=1)})
+        await door.reached()
+        assert (await client.get("/queue"))["queue_running"][0][1] == blocked
+        run = await other.run({"1": node("Quick", a=2)})
+        assert run.shown == {"1": {"a": [2]}}
         door.open()
         assert (await client.end_of(blocked)).succeeded
 
@@ -904,15 +904,15 @@ async def test_mixed_sync_async_two_prompts_share_one_running_call() -> None:
 
     shown = Shown()
     prompt = {"1": node("Slow", a=4), "2": node("Show", a=["1", 0])}
-    async with studio_with(Slow=make_node(slow), Show=shown.node()) as (studio, client):
-        async with connect(studio.url, "client-b") as other:
-            first = await client.submit(prompt)
-            await door.reached()
-            second = await other.submit(prompt)
-            await other.until("executing", node="1")  # the second prompt is told that it runs, too
-            door.open()
-            assert (await client.end_of(first)).succeeded
-            assert (await other.end_of(second)).succeeded
+    async with (studio_with(Slow=make_node(slow), Show=shown.node()) as (studio, client),
+                connect(studio.url, "client-b") as other):
+        first = await client.submit(prompt)
+        await door.reached()
+        second = await other.submit(prompt)
+        await other.until("executing", node="1")  # the second prompt is told that it runs, too
+        door.open()
+        assert (await client.end_of(first)).succeeded
+        assert (await other.end_of(second)).succeeded
     assert calls == [4]
     assert shown.values == [8, 8]
 

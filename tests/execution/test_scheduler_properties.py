@@ -1,0 +1,314 @@
+"""The scheduler against random prompts, endings in random order, and everything that can happen in between."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from execution import CacheRule, NodeFinished, NodeId, NodeStarted, Outcome, OutputCache, commands, stimuli
+from execution.prompt_graph import GraphNode, Link, is_link, parse_links
+from tests.support.random_graphs import (
+    CLASSES,
+    EXPANDERS,
+    LAZY,
+    OUTPUTS_OF_A_NODE,
+    SHOWING,
+    SIMPLE,
+    equal_nodes,
+    nodes,
+    prompts,
+    submission_of,
+)
+from tests.support.scheduler_driver import SchedulerDriver
+
+MOST_EXPANSIONS = 6
+FEW = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], max_examples=300)
+
+CACHES = st.sampled_from([
+    lambda: OutputCache(), lambda: OutputCache(), lambda: OutputCache(CacheRule.NONE),
+    lambda: OutputCache(CacheRule.CLASSIC), lambda: OutputCache(CacheRule.COUNT, 3)])
+
+
+class Chaos:
+    """Draws what happens next, until every prompt is over."""
+
+    def __init__(self, data: st.DataObject, driver: SchedulerDriver, submissions: list[stimuli.PromptSubmitted]) -> None:
+        self._data = data
+        self.driver = driver
+        self._to_come = submissions
+        self._expansions_left = MOST_EXPANSIONS
+        self._expanded: dict[tuple[str, str], tuple[list[GraphNode], list[list[Link | list[Any]]]]] = {}
+
+    def run(self) -> None:
+        driver = self.driver
+        while self._to_come or driver.unfinished() or driver.abandoned:
+            self._disturb()
+            if self._to_come and (not driver.open or self._one_in(3)):
+                driver.submit(self._to_come.pop(0))
+                if self._one_in(2):
+                    driver.start_prompts()
+            elif driver.open:
+                self._end(self._pick(sorted(driver.open)))
+            elif driver.scheduler.pending() and not driver.running():
+                driver.start_prompts()
+            elif driver.abandoned:
+                driver.code_returned(self._pick(sorted(driver.abandoned)))
+            else:
+                raise AssertionError(f"nothing can happen any more, but these wait: {driver.unfinished()}")
+
+    def _disturb(self) -> None:
+        driver = self.driver
+        match self._draw(st.integers(0, 40)):
+            case 1:
+                driver.cancel(None)
+            case 2 | 3 if driver.unfinished():
+                driver.cancel(self._pick(driver.unfinished()))
+            case 4:
+                driver.apply(stimuli.PendingRemoved(prompt_ids=None))
+            case 5 if driver.unfinished():
+                driver.apply(stimuli.PendingRemoved(prompt_ids=[self._pick(driver.unfinished())]))
+            case 6:
+                driver.apply(stimuli.MemoryWanted())
+            case 7 | 8 if driver.abandoned:
+                driver.code_returned(self._pick(sorted(driver.abandoned)))
+            case 9:
+                driver.start_prompts()
+
+    def _end(self, call_id: Any) -> None:
+        driver, call = self.driver, self.driver.open[call_id]
+        fate = self._draw(st.integers(0, 19))
+        if call_id in driver.cancelled and fate < 14:
+            driver.abandon(call_id) if fate < 4 else driver.end_cancelled(call_id)
+        elif fate == 0:
+            driver.fail(call_id, out_of_memory=self._one_in(2))
+        elif fate == 1:
+            driver.end_cancelled(call_id)
+        elif fate == 2:
+            driver.lose(call_id)
+        elif isinstance(call, commands.TakeFingerprints):
+            driver.take_fingerprints(call_id, {node_id: [self._draw(st.sampled_from([1, 2, math.nan]))]
+                                               for node_id in call.node_ids})
+        elif fate == 3 and not call.definition.is_async and call_id not in driver.left_lane:
+            driver.leave_lane(call_id)
+        elif fate < 16 and call.unevaluated:
+            count = self._draw(st.integers(1, len(call.unevaluated)))
+            driver.want(call_id, list(call.unevaluated)[:count])
+        elif call.definition.class_type in EXPANDERS and self._expansions_left:
+            self._expansions_left -= 1
+            self._expand(call)
+        else:
+            driver.return_(call_id, blocked=["blocked"] if fate == 19 else [])
+
+    def _expand(self, call: commands.CallNode) -> None:
+        key = (self.driver.owner[call.call_id], call.node_id)
+        if key not in self._expanded:  # a node that runs twice in a prompt expands to the same
+            self._expanded[key] = self._expansion_for(call)
+        graph_nodes, pieces = self._expanded[key]
+        for graph_node in graph_nodes:
+            definition = CLASSES[graph_node.class_type]
+            call.scope.definitions[graph_node.class_type] = definition
+            call.scope.interfaces.setdefault(graph_node.class_type, definition.describe())
+        self.driver.expand(call.call_id, graph_nodes, pieces)
+
+    def _expansion_for(self, call: commands.CallNode) -> tuple[list[GraphNode], list[list[Link | list[Any]]]]:
+        outside = list(call.scope.nodes)
+        added: dict[str, dict[str, Any]] = {}
+        for number in range(self._draw(st.integers(0, 4))):
+            new_id = f"{call.node_id}.{number}"
+            if self._one_in(25):
+                new_id = self._pick(outside)  # taken already
+            sources = [*added, *outside] if self._one_in(3) else list(added)
+            added[new_id] = self._draw(nodes(st.sampled_from([*CLASSES, *EXPANDERS]), sources))
+        pieces: list[list[Link | list[Any]]] = []
+        for _ in range(OUTPUTS_OF_A_NODE):
+            match self._draw(st.integers(0, 5)):
+                case 0:
+                    pieces.append([["a constant"]])
+                case 1:
+                    pieces.append([Link("", NodeId(self._pick([*added, *outside, "nowhere"])), 0)])
+                case _:
+                    pieces.append([Link("", NodeId(self._pick([*added, outside[0]])), 1)])
+        return [GraphNode(NodeId(node_id), entry["class_type"], entry["inputs"], parse_links(entry["inputs"]))
+                for node_id, entry in added.items()], pieces
+
+    def _draw(self, strategy: st.SearchStrategy[Any]) -> Any:
+        return self._data.draw(strategy)
+
+    def _pick(self, options: list[Any]) -> Any:
+        return options[self._draw(st.integers(0, len(options) - 1))]
+
+    def _one_in(self, chances: int) -> bool:
+        return bool(self._draw(st.integers(1, chances)) == chances)
+
+
+def several(strategy: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[list[stimuli.PromptSubmitted]]:
+    """Up to four prompts, some of them the same one again."""
+    def submissions(drawn: list[tuple[dict[str, Any], bool, int]]) -> list[stimuli.PromptSubmitted]:
+        made, previous = [], None
+        for index, (prompt, is_again, number) in enumerate(drawn):
+            previous = previous if is_again and previous is not None else prompt
+            made.append(submission_of({node_id: {**entry, "inputs": dict(entry["inputs"])}
+                                       for node_id, entry in previous.items()}, f"p{index}", number))
+        return made
+
+    return st.lists(st.tuples(strategy, st.booleans(), st.integers(-2, 2)), min_size=1, max_size=4).map(submissions)
+
+
+@FEW
+@given(st.data(), several(prompts()), CACHES, st.integers(1, 3))
+def test_whatever_happens_every_prompt_ends_once_and_nothing_is_left(
+        data: st.DataObject, submissions: list[stimuli.PromptSubmitted], cache: Any, max_running: int) -> None:
+    driver = SchedulerDriver(max_running_prompts=max_running, cache=cache())
+    Chaos(data, driver, submissions).run()
+    driver.check_nothing_is_left()
+
+
+@FEW
+@given(st.data(), several(prompts(classes=(*SIMPLE, "Named", "Watched", "Private"))), st.integers(1, 3))
+def test_prompts_without_trouble_succeed_and_call_each_node_after_its_sources(
+        data: st.DataObject, submissions: list[stimuli.PromptSubmitted], max_running: int) -> None:
+    driver = SchedulerDriver(max_running_prompts=max_running)
+    run_undisturbed(data, driver, submissions)
+    for submitted in submissions:
+        assert driver.outcome_of(submitted.prompt_id) is Outcome.SUCCEEDED
+        assert_sources_came_first(driver, submitted.prompt_id)
+    driver.check_nothing_is_left()
+
+
+@FEW
+@given(st.data(), several(prompts(classes=(*SIMPLE, "Named"))), CACHES)
+def test_each_call_gets_the_values_that_the_graph_says_shared_and_cached_or_not(
+        data: st.DataObject, submissions: list[stimuli.PromptSubmitted], cache: Any) -> None:
+    driver = SchedulerDriver(cache=cache())
+    run_undisturbed(data, driver, submissions, computed=True)
+    for call in driver.calls:
+        if call.call_id in driver.returned_by:
+            given_values = {name: values[0] for name, values in call.inputs.items()}
+            assert same(given_values, expected_inputs(call.scope.nodes, call.node_id))
+    assert all(driver.outcome_of(one.prompt_id) is Outcome.SUCCEEDED for one in submissions)
+
+
+@FEW
+@given(st.data(), prompts(classes=(*SIMPLE, "Named"), max_nodes=10), CACHES)
+def test_equal_nodes_of_a_prompt_are_called_once(data: st.DataObject, prompt: dict[str, Any], cache: Any) -> None:
+    driver = SchedulerDriver(cache=cache())
+    run_undisturbed(data, driver, [submission_of(prompt, "p")])
+    returned = [call.node_id for call in driver.returned_by.values()]
+    for group in equal_nodes(prompt):
+        if prompt[next(iter(group))]["class_type"] not in SHOWING:
+            assert sum(node_id in group for node_id in returned) <= 1
+
+
+@FEW
+@given(st.data(), several(prompts(classes=SIMPLE)))
+def test_what_one_prompt_computed_no_later_prompt_computes_again(
+        data: st.DataObject, submissions: list[stimuli.PromptSubmitted]) -> None:
+    driver = SchedulerDriver()
+    run_undisturbed(data, driver, submissions)
+    calls = len(driver.calls)
+    for submitted in submissions:
+        again = submission_of(submitted.scope.submitted, f"{submitted.prompt_id} again")  # type: ignore[arg-type]
+        run_undisturbed(data, driver, [again])
+        assert driver.outcome_of(again.prompt_id) is Outcome.SUCCEEDED
+    called_again = [call for call in driver.calls[calls:] if not depends_on_nan(call.scope.nodes, call.node_id)]
+    assert called_again == []
+
+
+def run_undisturbed(data: st.DataObject, driver: SchedulerDriver, submissions: list[stimuli.PromptSubmitted],
+                    computed: bool = False) -> None:
+    """Let all calls succeed, in random order; lazy inputs are wanted as `wanted_by` says."""
+    to_come = list(submissions)
+    while to_come or driver.unfinished():
+        if to_come and (not driver.open or data.draw(st.booleans())):
+            driver.submit(to_come.pop(0))
+        elif not driver.open:
+            driver.start_prompts()
+        else:
+            call_id = data.draw(st.sampled_from(sorted(driver.open)))
+            call = driver.open[call_id]
+            if isinstance(call, commands.TakeFingerprints):
+                driver.take_fingerprints(call_id, {node_id: [1] for node_id in call.node_ids})
+            elif wanted := [name for name in wanted_by(call.scope.nodes[call.node_id]) if name in call.unevaluated]:
+                driver.want(call_id, wanted)
+            else:
+                driver.return_(call_id, computed_outputs(call) if computed else None)
+
+
+def wanted_by(graph_node: GraphNode) -> list[str]:
+    """Lazy inputs that a node asks for: told by its constants, so that equal nodes want the same."""
+    return [name for name in LAZY if is_link(graph_node.inputs.get(name))
+            and (name == LAZY[0] or graph_node.inputs.get("a") in (1, "text"))]
+
+
+def computed_outputs(call: commands.CallNode) -> tuple[Any, ...]:
+    return outputs_for(call.definition.class_type, call.node_id, {name: values[0] for name, values in
+                                                                  call.inputs.items()})
+
+
+def outputs_for(class_type: str, node_id: str, inputs: dict[str, Any]) -> tuple[Any, ...]:
+    """What a node computes: a value that tells its class and all that it was made of."""
+    own = node_id if class_type == "Named" else ""
+    # Numbers are told as the cache tells them apart: 1, 1.0 and True are one constant.
+    made_of = tuple((name, value + 0 if isinstance(value, (bool, int, float)) else value)
+                    for name, value in sorted(inputs.items()))
+    return tuple((class_type, own, made_of, slot) for slot in range(OUTPUTS_OF_A_NODE))
+
+
+def expected_inputs(graph: dict[NodeId, GraphNode], node_id: NodeId) -> dict[str, Any]:
+    """What a node of a graph should be called with."""
+    graph_node = graph[node_id]
+    interface = CLASSES[graph_node.class_type].describe()
+    wanted, inputs = wanted_by(graph_node), {}
+    for name, value in graph_node.inputs.items():
+        spec = interface.spec(name)
+        assert spec is not None
+        if not is_link(value) or spec.wants_link:
+            inputs[name] = value
+        elif spec.is_lazy and name not in wanted:
+            inputs[name] = UNKNOWN
+        else:
+            source = NodeId(value[0])
+            inputs[name] = outputs_for(graph[source].class_type, source, expected_inputs(graph, source))[value[1]]
+    return inputs
+
+
+UNKNOWN = "(None, or what another node wanted)"
+
+
+def same(left: Any, right: Any) -> bool:
+    """Equal, where NaN equals itself, and what nobody asked for may be there by chance."""
+    if right == UNKNOWN:
+        return True
+    if isinstance(left, dict) and isinstance(right, dict):
+        return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
+    if isinstance(left, (tuple, list)) and isinstance(right, (tuple, list)):
+        return len(left) == len(right) and all(same(*pair) for pair in zip(left, right, strict=True))
+    if isinstance(left, float) and isinstance(right, float) and math.isnan(left):
+        return math.isnan(right)
+    return bool(left == right)
+
+
+def depends_on_nan(graph: dict[NodeId, GraphNode], node_id: NodeId) -> bool:
+    return any(depends_on_nan(graph, NodeId(value[0])) if is_link(value)
+               else isinstance(value, float) and math.isnan(value) for value in graph[node_id].inputs.values())
+
+
+def assert_sources_came_first(driver: SchedulerDriver, prompt_id: str) -> None:
+    """Whatever was called in a prompt was called after all that it needed had finished there."""
+    finished: set[str] = set()
+    started: set[str] = set()
+    scope = driver.submitted[prompt_id].scope
+    for event in driver.events[prompt_id]:
+        if isinstance(event, NodeFinished):
+            finished.add(event.place.node_id)
+        elif isinstance(event, NodeStarted):
+            graph_node = scope.nodes[event.place.node_id]
+            interface = scope.interfaces[graph_node.class_type]
+            for link in graph_node.links:
+                spec = interface.spec(link.name)
+                if spec is not None and not spec.is_lazy and link.source in started:
+                    assert link.source in finished, (event.place.node_id, link.source)
+            started.add(event.place.node_id)

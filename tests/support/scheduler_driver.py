@@ -1,0 +1,282 @@
+"""Stands where the engine stands, without a loop: tells a scheduler facts, takes its commands, and checks its laws.
+
+What it checks comes from the commands and events alone; `Scheduler.validate` looks inside as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from execution import (
+    Event,
+    NodeError,
+    NodeFailed,
+    NodeFinished,
+    NodesCached,
+    NodeStarted,
+    Outcome,
+    OutputCache,
+    PromptDropped,
+    PromptFinished,
+    PromptQueued,
+    PromptStarted,
+    commands,
+    stimuli,
+)
+from execution.events import PromptEvent
+from execution.identifiers import CallId, NodeId, PromptId
+from execution.node_values import OutputRecord
+from execution.prompt_graph import GraphNode, Link
+from execution.scheduler import Scheduler, SchedulerSettings
+from tests.support.random_graphs import OUTPUTS_OF_A_NODE, POOLS
+
+AnyCall = commands.CallNode | commands.TakeFingerprints
+
+
+class SchedulerDriver:
+    """A scheduler, and what an engine would know of it.
+
+    :param cache: by default one in which everything has room.
+    """
+
+    def __init__(self, *, max_running_prompts: int = 4, cache: OutputCache | None = None) -> None:
+        self.cache = cache or OutputCache()
+        self.scheduler = Scheduler(
+            SchedulerSettings(max_running_prompts=max_running_prompts, pools=POOLS), self.cache)
+        self._is_serial = max_running_prompts == 1
+        self.open: dict[CallId, AnyCall] = {}
+        """Calls that have not had their ending."""
+        self.cancelled: set[CallId] = set()
+        self.abandoned: dict[CallId, AnyCall] = {}
+        """Calls that have ended for their prompt, while their code has not."""
+        self.left_lane: set[CallId] = set()
+        self.owner: dict[CallId, PromptId] = {}
+        self.calls: list[commands.CallNode] = []
+        self.events: dict[PromptId, list[Event]] = {}
+        self.submitted: dict[PromptId, stimuli.PromptSubmitted] = {}
+        self.values: dict[tuple[PromptId, NodeId], tuple[Any, ...]] = {}
+        """What the calls of nodes returned last, by the prompt and node that each was for."""
+        self.returned_by: dict[CallId, commands.CallNode] = {}
+        """Calls that returned outputs."""
+        self._endings: set[CallId] = set()
+
+    # -- facts --------------------------------------------------------------------------------------------------
+
+    def submit(self, submitted: stimuli.PromptSubmitted) -> None:
+        self.submitted[submitted.prompt_id] = submitted
+        self.events[submitted.prompt_id] = []
+        self.apply(submitted)
+
+    def start_prompts(self) -> None:
+        self.apply(stimuli.PromptsDue())
+
+    def cancel(self, prompt_id: str | None) -> None:
+        self.apply(stimuli.CancelRequested(prompt_id=None if prompt_id is None else PromptId(prompt_id)))
+
+    def return_(self, call_id: CallId, outputs: tuple[Any, ...] | None = None, blocked: Iterable[str] = ()) -> None:
+        call = self._ended(call_id)
+        assert isinstance(call, commands.CallNode)
+        if outputs is None:
+            outputs = tuple(f"{call.definition.class_type}#{call_id}.{slot}" for slot in range(OUTPUTS_OF_A_NODE))
+        self.returned_by[call_id] = call
+        self.values[self.owner[call_id], call.node_id] = outputs
+        self.apply(stimuli.NodeReturned(call_id=call_id, record=OutputRecord(tuple([value] for value in outputs)),
+                                        blocked=list(blocked)))
+
+    def fail(self, call_id: CallId, out_of_memory: bool = False) -> None:
+        call = self._ended(call_id)
+        node_id = call.node_ids[-1] if isinstance(call, commands.TakeFingerprints) else None
+        self.apply(stimuli.NodeRaised(call_id=call_id, node_id=node_id, error=NodeError(
+            exception_type="ValueError", exception_message="no\n", out_of_memory=out_of_memory)))
+
+    def lose(self, call_id: CallId) -> None:
+        self._ended(call_id)
+        self.apply(stimuli.NodeLost(call_id=call_id, reason="the machine is gone"))
+
+    def end_cancelled(self, call_id: CallId) -> None:
+        """A call stopped: it was told to, or it asked for an interrupt itself."""
+        self._ended(call_id)
+        self.apply(stimuli.NodeCancelled(call_id=call_id))
+
+    def want(self, call_id: CallId, names: Iterable[str]) -> None:
+        self._ended(call_id)
+        self.apply(stimuli.InputsWanted(call_id=call_id, names=list(names)))
+
+    def expand(self, call_id: CallId, nodes: list[GraphNode], pieces: list[list[Link | list[Any]]]) -> None:
+        call = self._ended(call_id)
+        assert isinstance(call, commands.CallNode)
+        self.apply(stimuli.NodeExpanded(call_id=call_id, nodes=nodes, pieces=pieces, fingerprints={}))
+
+    def take_fingerprints(self, call_id: CallId, fingerprints: dict[NodeId, Any]) -> None:
+        self._ended(call_id)
+        self.apply(stimuli.FingerprintsTaken(call_id=call_id, fingerprints=fingerprints))
+
+    def abandon(self, call_id: CallId) -> None:
+        """A cancelled call did not stop in time."""
+        assert call_id in self.cancelled
+        self.abandoned[call_id] = self._ended(call_id)
+        self.apply(stimuli.NodeAbandoned(call_id=call_id))
+
+    def code_returned(self, call_id: CallId) -> None:
+        """The code of an abandoned call has really ended."""
+        del self.abandoned[call_id]
+        self.apply(stimuli.CallReturned(call_id=call_id))
+
+    def leave_lane(self, call_id: CallId) -> None:
+        """A plain call returned an awaitable."""
+        self.left_lane.add(call_id)
+        self.apply(stimuli.CallLeftLane(call_id=call_id))
+
+    def _ended(self, call_id: CallId) -> AnyCall:
+        assert call_id not in self._endings, "the driver ends a call once"
+        self._endings.add(call_id)
+        return self.open.pop(call_id)
+
+    # -- commands -----------------------------------------------------------------------------------------------
+
+    def apply(self, stimulus: stimuli.Stimulus) -> None:
+        """Tell the scheduler, take its commands, and check."""
+        for command in self.scheduler.apply(stimulus):
+            match command:
+                case commands.CallNode():
+                    self._check_call(command)
+                    self.calls.append(command)
+                    self._took_on(command)
+                case commands.TakeFingerprints():
+                    self._took_on(command)
+                case commands.CancelCall(call_id):
+                    assert call_id in self.open, "only what runs is cancelled"
+                    assert call_id not in self.cancelled, "a call is cancelled once"
+                    self.cancelled.add(call_id)
+                case commands.HandOverCall(call_id, prompt_id, node_id):
+                    assert call_id in self.open
+                    assert call_id not in self.cancelled
+                    assert prompt_id != self.owner[call_id]
+                    assert node_id in self.submitted[prompt_id].scope.nodes
+                    self.owner[call_id] = prompt_id
+                case Event():
+                    self._check_event(command)
+        self.scheduler.validate()
+        self._check_pools()
+
+    def _took_on(self, call: AnyCall) -> None:
+        assert call.call_id not in self.owner, "ids of calls are never used again"
+        assert call.prompt_id in self.running()
+        self.open[call.call_id] = call
+        self.owner[call.call_id] = call.prompt_id
+
+    def _check_call(self, call: commands.CallNode) -> None:
+        """A call gets what its sources gave out, and none of its sources is missing."""
+        graph_node = call.scope.nodes[call.node_id]
+        for link in graph_node.links:
+            spec = call.interface.spec(link.name)
+            if spec is not None and spec.wants_link:
+                assert call.inputs[link.name] == (graph_node.inputs[link.name],)
+                continue
+            (value,) = call.inputs[link.name]
+            if link.name in call.unevaluated:
+                assert spec is not None
+                assert spec.is_lazy
+                assert value is None
+                continue
+            own = self.values.get((call.prompt_id, link.source))
+            source_class = call.scope.nodes[link.source].class_type
+            if own is not None:
+                assert value == own[link.slot], "the source ran in this prompt, for this node"
+            elif "Expander" not in source_class and isinstance(value, str):
+                assert value.startswith(f"{source_class}#")
+                assert value.endswith(f".{link.slot}")
+        assert set(call.inputs) == set(graph_node.inputs)
+
+    def _check_event(self, event: Event) -> None:
+        if not isinstance(event, PromptEvent):
+            return
+        before = self.events[event.prompt_id]
+        kinds = [type(one) for one in before]
+        assert PromptFinished not in kinds, "the end of a prompt is its last event"
+        assert PromptDropped not in kinds
+        match event:
+            case PromptQueued():
+                assert not before
+                assert event.remaining == len(self.unfinished())
+            case PromptStarted():
+                assert kinds == [PromptQueued]
+                if self._is_serial:
+                    assert not self.running()
+            case NodesCached():
+                assert NodesCached not in kinds
+            case NodeStarted():
+                assert NodeFailed not in kinds
+            case NodeFinished() if not event.from_cache:
+                assert any(isinstance(one, NodeStarted) and one.place == event.place for one in before)
+            case NodeFailed():
+                assert NodeFailed not in kinds
+            case PromptFinished():
+                self._check_end(event, before)
+        before.append(event)
+        if isinstance(event, PromptFinished):
+            assert event.remaining == len(self.unfinished())
+
+    def _check_end(self, event: PromptFinished, before: list[Event]) -> None:
+        assert not [call_id for call_id in self.open if self.owner[call_id] == event.prompt_id], \
+            "each call has ended or was abandoned"
+        failed = [one for one in before if isinstance(one, NodeFailed)]
+        assert bool(failed) == (event.outcome is Outcome.FAILED)
+        assert (event.interrupted is not None) == (event.outcome is Outcome.INTERRUPTED)
+        if event.outcome is Outcome.SUCCEEDED:
+            finished = {one.place.node_id for one in before if isinstance(one, NodeFinished)}
+            assert finished >= set(self.submitted[event.prompt_id].outputs)
+
+    def _check_pools(self) -> None:
+        held = dict.fromkeys(POOLS, 0)
+        for call in (*self.open.values(), *self.abandoned.values()):
+            if isinstance(call, commands.CallNode) and call.call_id not in self.left_lane:
+                for pool, tokens in call.definition.needs:
+                    held[pool] += tokens
+        assert {pool: taken for pool, (taken, _) in self.scheduler.pools.snapshot().items()} == held
+
+    # -- looking ------------------------------------------------------------------------------------------------
+
+    def running(self) -> list[PromptId]:
+        """Prompts that have started and not finished, as their events say."""
+        return [prompt_id for prompt_id, told in self.events.items()
+                if any(isinstance(event, PromptStarted) for event in told) and not self._is_over(told)]
+
+    def unfinished(self) -> list[PromptId]:
+        """Prompts that were accepted and have neither finished nor been dropped."""
+        return [prompt_id for prompt_id, told in self.events.items() if not self._is_over(told)]
+
+    @staticmethod
+    def _is_over(told: list[Event]) -> bool:
+        return bool(told) and isinstance(told[-1], (PromptFinished, PromptDropped))
+
+    def call_of(self, prompt_id: str, node_id: str) -> CallId:
+        """The open call of a node."""
+        return next(call_id for call_id, call in self.open.items() if isinstance(call, commands.CallNode)
+                    and self.owner[call_id] == prompt_id and call.node_id == node_id)
+
+    def called(self, prompt_id: str | None = None) -> list[str]:
+        """Nodes that were called so far, of one prompt or of all, in this order."""
+        return [call.node_id for call in self.calls if prompt_id is None or call.prompt_id == prompt_id]
+
+    def outcome_of(self, prompt_id: str) -> Outcome | None:
+        last = self.events[PromptId(prompt_id)][-1]
+        return last.outcome if isinstance(last, PromptFinished) else None
+
+    def story(self, prompt_id: str) -> list[str]:
+        """The events of a prompt, in words."""
+        return [f"{type(event).__name__} {event.place.node_id}" if hasattr(event, "place") else type(event).__name__
+                for event in self.events[PromptId(prompt_id)]]
+
+    def check_nothing_is_left(self) -> None:
+        """All prompts are over: nothing of them may stay behind."""
+        scheduler = self.scheduler
+        assert not self.open
+        assert not self.abandoned
+        assert self.unfinished() == []
+        assert (scheduler.remaining, scheduler.running(), scheduler.pending()) == (0, [], [])
+        assert all(taken == 0 for taken, _ in scheduler.pools.snapshot().values())
+        assert not scheduler._calls
+        assert not scheduler._shared
+        assert scheduler._busy == 0
