@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import sys
 import time
@@ -63,12 +64,17 @@ class Application:
                 data["prompt_id"] = prompt_id
             if "timestamp" in data:
                 data["timestamp"] = now
-            await self.sockets[client_id].send_str(json.dumps({"type": frame["type"], "data": data}))
+            await self.send(self.sockets.get(client_id), json.dumps({"type": frame["type"], "data": data}))
         for frame in self.others:
             text = json.dumps(frame)
             for other, socket in list(self.sockets.items()):
                 if other != client_id:
-                    await socket.send_str(text)
+                    await self.send(socket, text)
+
+    async def send(self, socket: web.WebSocketResponse | None, text: str) -> None:
+        if socket is not None and not socket.closed:
+            with contextlib.suppress(ConnectionError):  # it may close meanwhile
+                await socket.send_str(text)
 
     async def queue(self, request: web.Request) -> web.Response:
         return web.json_response({"queue_running": [], "queue_pending": []})

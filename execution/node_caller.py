@@ -621,7 +621,7 @@ class LocalNodeCaller:
         if asked:
             fingerprints.update(await self._fingerprints(asked, scope))
         return stimuli.NodeExpanded(
-            call_id=call.call_id, nodes=nodes, pieces=joined.pieces, fingerprints=fingerprints,
+            call_id=call.call_id, nodes=nodes, pieces=joined.pieces, fingerprints=fingerprints, scope=scope,
             ui=joined.record.ui, blocked=joined.blocked)
 
     async def _learn_classes(self, class_types: set[str], scope: PromptScope) -> None:

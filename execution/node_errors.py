@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
+from .errors import StudioError
 from .events import NodeError
 
 _LONGEST_VALUE = 10_000
@@ -18,7 +19,9 @@ _OUT_OF_MEMORY_HINT = ("The machine ran out of memory. Cached outputs were dropp
 def describe_error(error: BaseException, inputs: Mapping[str, Sequence[Any]]) -> NodeError:
     """An exception, its traceback from the node's own code on, and the inputs that the node was called with."""
     kind = type(error)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    # Errors of the engine are named as clients know them, wherever they are defined.
+    module = "execution" if isinstance(error, StudioError) else kind.__module__
+    name = kind.__qualname__ if module == "builtins" else f"{module}.{kind.__qualname__}"
     out_of_memory = isinstance(error, MemoryError) or any(
         one.__name__ == "OutOfMemoryError" for one in kind.__mro__)
     hint = _OUT_OF_MEMORY_HINT if out_of_memory else ""

@@ -223,6 +223,10 @@ class PromptRun:
                 added[node_id] = graph_node
             elif not (node.is_repeat and self.scope.parents.get(node_id) == node.place.node_id):
                 raise DuplicateNodeError(f"Attempt to add duplicate node {node_id}")
+            class_type = graph_node.class_type
+            if class_type not in self.definitions:  # the call was started for another prompt
+                self.definitions[class_type] = expanded.scope.definitions[class_type]
+                self.interfaces[class_type] = expanded.scope.interfaces[class_type]
         for graph_node in added.values():
             self._add_node(graph_node, node)
         self.fingerprints.update(expanded.fingerprints)

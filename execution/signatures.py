@@ -49,7 +49,7 @@ def _canonical(value: Any) -> Any:
             return _canonical(int(value))
         return value
     if kind is list or kind is tuple:
-        return [_canonical(item) for item in value]
+        return ["list", *[_canonical(item) for item in value]]  # named, so as not to pass for one of the others
     if kind is dict:
         # Pairs, since keys of a map may be anything once they are canonical.
         return ["map", sorted(([_canonical(key), _canonical(item)] for key, item in value.items()),

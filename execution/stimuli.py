@@ -72,6 +72,8 @@ class NodeExpanded(CallEnding):
     pieces: Sequence[Sequence[Link | Sequence[Any]]]
     """For each output its parts, in index order: the values of a call, or where in the subgraph they come from."""
     fingerprints: Mapping[NodeId, Any]
+    scope: PromptScope
+    """Knows the classes of the nodes: that of the prompt for which the call was started."""
     ui: Mapping[str, Any] | None = None
     blocked: Sequence[str] = ()
 

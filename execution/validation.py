@@ -54,6 +54,10 @@ def _config(spec: InputSpec) -> Any:
     return None if spec.choices is not None and len(spec.choices) > 20 else spec.declared
 
 
+def _type_shown(kind: Any) -> Any:
+    return f"(list of length {len(kind)})" if isinstance(kind, (list, tuple)) and len(kind) > 20 else kind
+
+
 def _shown(value: Any) -> Any:
     """A received value as it goes into a report: never much larger than it has to be."""
     if isinstance(value, str):
@@ -281,8 +285,9 @@ class _Checker:
             if validate is None or validate.parameters is None or "input_types" not in validate.parameters:
                 self._add(node.node_id, _error(
                     "return_type_mismatch", "Return type mismatch between linked nodes",
-                    f"{spec.name}, received_type({received}) mismatch input_type({spec.type})",
-                    input_name=spec.name, input_config=_config(spec), received_type=received,
+                    f"{spec.name}, received_type({_type_shown(received)}) mismatch "
+                    f"input_type({_type_shown(spec.type)})",
+                    input_name=spec.name, input_config=_config(spec), received_type=_type_shown(received),
                     linked_node=_shown(value)))
         return None
 
@@ -371,7 +376,8 @@ class _Checker:
         nodes = self._checked.nodes
         named = _some(cycle)
         shown = _cut(" -> ".join(f"{one} ({_cut(nodes[one].class_type)})" for one in [*named, cycle[0]]))
-        for node_id in cycle[:MOST_REPORTED_NODES]:
+        blamed = [node_id for node_id in cycle[:MOST_REPORTED_NODES] if node_id not in self._checked.broken]
+        for node_id in blamed or cycle[-1:]:  # a node on many cycles is told of one, and each cycle is told of once
             self._add(node_id, _error("dependency_cycle", "Dependency cycle detected", shown,
                                       node_id=_cut(node_id), cycle_nodes=named))
         self._checked.broken.update(cycle)

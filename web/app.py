@@ -1,6 +1,6 @@
 """Puts the application together: routes and middlewares are data, stacked in one short function."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 
 from aiohttp import web
 
@@ -29,11 +29,11 @@ def create_app(engine: Engine, settings: WebSettings) -> web.Application:
     for table in TABLES:
         add_routes(app, table)
 
-    async def sockets(app: web.Application) -> AsyncIterator[None]:
-        yield
+    async def say_goodbye(app: web.Application) -> None:
         await app[CONNECTIONS].close()
 
-    app.cleanup_ctx.append(sockets)
+    # Not at clean-up, which comes after the server has waited for all handlers, those of sockets among them.
+    app.on_shutdown.append(say_goodbye)
     return app
 
 

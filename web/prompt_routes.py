@@ -27,6 +27,8 @@ async def queue_length(request: web.Request) -> web.Response:
 async def submit(request: web.Request) -> web.Response:
     body = await request.read()
     now, source = time.time_ns() // 1_000_000, request.headers.get("Comfy-Usage-Source")
+    if source is not None:
+        source = source.encode(errors="replace").decode()
     if len(body) > LARGE_BODY:
         submission = await asyncio.to_thread(wire.decode_submission, body, now, source)
     else:

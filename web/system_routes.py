@@ -66,6 +66,6 @@ async def page_file(request: web.Request) -> web.StreamResponse:
 def _find_page_file(root: Path, path: str) -> Path | None:
     try:
         found = (root / (path or "index.html")).resolve(strict=True)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RuntimeError):  # the last: links in a circle, before Python 3.13
         return None
     return found if found.is_relative_to(root.resolve()) and found.is_file() else None

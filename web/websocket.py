@@ -10,7 +10,7 @@ import logging
 import uuid
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
@@ -254,8 +254,8 @@ class ClientConnections:
                              f"at most {_LONGEST_CLIENT_ID} characters")
         socket = web.WebSocketResponse(compress=False, max_msg_size=4 * 2**20, timeout=_CLOSE_TIMEOUT)
         await socket.prepare(request)
-        assert isinstance(request.transport, asyncio.Transport)
-        connection = ClientConnection(client_id, socket, request.transport, self._close_slow)
+        transport = cast(asyncio.Transport, request.transport)  # uvloop's are no subclass of it
+        connection = ClientConnection(client_id, socket, transport, self._close_slow)
         self._welcome(connection)
         try:
             await self._listen(connection)

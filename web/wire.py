@@ -65,13 +65,16 @@ def decode_json(body: bytes, what: str = "The body") -> Any:
         raise _too_deep(what) from None
     except (msgspec.DecodeError, UnicodeDecodeError):
         value = _decode_like_python(body, what)
+        if not _is_flat_enough(value):
+            raise _too_deep(what) from None
+        return _without_half_characters(value)
     if not _is_flat_enough(value):
         raise _too_deep(what)
     return value
 
 
 def _decode_like_python(body: bytes, what: str) -> Any:
-    """What the stdlib accepts beyond the standard (lone surrogates), except numbers that are none."""
+    """What the stdlib accepts beyond UTF-8 and the standard, except numbers that are none."""
     def refuse(word: str) -> Any:
         raise BadRequest("invalid_json", f"{what} holds {word}, which is no JSON number.")
 
@@ -87,6 +90,17 @@ def _decode_like_python(body: bytes, what: str) -> Any:
         raise _too_deep(what) from None
     except ValueError as error:
         raise BadRequest("invalid_json", f"{what} is not valid JSON.", str(error)[:200]) from None
+
+
+def _without_half_characters(value: Any) -> Any:
+    """Halves of a pair of surrogates (a text that was cut within an emoji, say) cannot be encoded: not in a
+    signature, not in a file name. Each becomes a replacement character."""
+    try:
+        _encoder.encode(value)
+        return value
+    except UnicodeEncodeError:
+        text = json.dumps(value, ensure_ascii=False).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        return json.loads(text)
 
 
 def _too_deep(what: str) -> BadRequest:
@@ -196,6 +210,8 @@ def dumps(value: Any) -> bytes:
 def _strict(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
+    if isinstance(value, Struct):
+        return {name: _strict(getattr(value, name)) for name in value.__struct_fields__}
     if isinstance(value, Mapping):
         return {str(key): _strict(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

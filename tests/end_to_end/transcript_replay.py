@@ -229,6 +229,7 @@ class TranscriptReplay:
 
     async def _step(self, position: int, line: Line) -> None:
         if line.get("ws") == "connect":
+            await self._wait_for_record(self.lines[:position])
             await self._connect(line)
         elif line.get("ws") == "closed":
             await self._wait_for_record(self.lines[:position])

@@ -73,10 +73,11 @@ _CONSTANTS = st.sampled_from([0, 1, 1.0, True, "text", None, math.nan])
 
 
 @st.composite
-def prompts(draw: st.DrawFn, classes: tuple[str, ...] = tuple(CLASSES), max_nodes: int = 8) -> dict[str, Any]:
+def prompts(draw: st.DrawFn, classes: tuple[str, ...] = tuple(CLASSES), min_nodes: int = 1,
+            max_nodes: int = 8) -> dict[str, Any]:
     """A prompt without cycles, whose last node is an output node."""
     prompt: dict[str, Any] = {}
-    size = draw(st.integers(1, max_nodes))
+    size = draw(st.integers(min_nodes, max_nodes))
     for index in range(size):
         kinds = SHOWING if index == size - 1 else classes
         prompt[str(index)] = draw(nodes(st.sampled_from(kinds), list(prompt)))
@@ -87,13 +88,18 @@ def prompts(draw: st.DrawFn, classes: tuple[str, ...] = tuple(CLASSES), max_node
 def nodes(draw: st.DrawFn, kinds: st.SearchStrategy[str], sources: list[str]) -> dict[str, Any]:
     """One node that may link to some of the sources."""
     class_type = draw(kinds)
-    names = ("a", "b", *LAZY) if class_type in ("Lazy", "PlainLazy") else ("a", "b")
+    names = ["a", "b"]
+    if class_type in ("Lazy", "PlainLazy"):
+        names += LAZY
+    elif class_type in SHOWING:
+        names += ["c", "d"]
     inputs: dict[str, Any] = {}
     for name in names:
-        choice = draw(st.integers(0, 4))
-        if choice >= 2 and sources:
-            inputs[name] = [draw(st.sampled_from(sources)), draw(st.integers(0, OUTPUTS_OF_A_NODE - 1))]
-        elif choice >= 1:
+        kind = draw(st.sampled_from(("link", "link", "constant", "absent")))
+        if kind == "link" and sources:
+            inputs[name] = [sources[-1 - draw(st.integers(0, len(sources) - 1))],
+                            draw(st.integers(0, OUTPUTS_OF_A_NODE - 1))]
+        elif kind != "absent":
             inputs[name] = draw(_CONSTANTS)
     return {"class_type": class_type, "inputs": inputs}
 

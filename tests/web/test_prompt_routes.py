@@ -19,12 +19,12 @@ def image_into(**nodes: Any) -> dict[str, Any]:
     return {"1": {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 0}}, **nodes}
 
 
-async def test_an_empty_queue_has_nothing_left(live: Live) -> None:
-    assert (await live.get("/prompt")).json() == {"exec_info": {"queue_remaining": 0}}
-    await live.blocked()
-    await live.submit(echo(1), prompt_id="waits")
-    await live.running.engine.history_of("waits")  if False else None
-    assert (await live.get("/prompt")).json()["exec_info"]["queue_remaining"] >= 1
+async def test_what_is_left_of_the_queue_is_counted(serve: Any) -> None:
+    async with serve(max_running_prompts=1) as live:
+        assert (await live.get("/prompt")).json() == {"exec_info": {"queue_remaining": 0}}
+        await live.blocked()
+        await live.accepted(echo(1))
+        assert (await live.get("/prompt")).json() == {"exec_info": {"queue_remaining": 2}}
 
 
 async def test_an_answer_names_the_prompt(live: Live) -> None:

@@ -84,7 +84,7 @@ def test_packs_are_imported_on_the_loop_under_the_name_of_their_path(tmp_path: P
         return {
             "nodes": [one.node_names for one in reports], "failed": [one.error for one in reports],
             "names": [deep.__name__, packs.pack("single").__name__], "found itself": deep.FOUND_ITSELF,
-            "thread": deep.THREAD == threading.get_ident(), "task ran": deep.DONE,
+            "thread": deep.THREAD == threading.get_ident(), "task ran": list(deep.DONE),
             "single": packs.registry.get("Single").origin,
             "from": sys.modules["nodes"].NODE_CLASS_MAPPINGS["Mine"].RELATIVE_PYTHON_MODULE,
             "timed": all(one.seconds > 0 for one in reports),

@@ -53,7 +53,7 @@ def test_progress_and_context_of_a_pack_reach_the_engine(tmp_path: Path) -> None
                     bar.hook = lambda *args, **kwargs: HOOKED.append([*args, kwargs["node_id"]])
                     await asyncio.to_thread(bar.update, 3)
                 else:
-                    get_progress_state().update_progress(context.node_id, 2, 5)
+                    get_progress_state().update_progress("9", 2, 5)
                 with CurrentNodeContext(context.prompt_id, node_id="other", list_index=3):
                     SEEN.append(list(get_executing_context())[1:])
                 return {"ui": {"done": [1]}}
@@ -63,7 +63,8 @@ def test_progress_and_context_of_a_pack_reach_the_engine(tmp_path: Path) -> None
     answer = in_process(base, RUN_PROMPT + """
 answers = []
 for use_bar in (True, False):
-    events = await run_prompt({"8": {"class_type": "Shows", "inputs": {"use_bar": use_bar}}})
+    events = await run_prompt({"8": {"class_type": "Shows", "inputs": {"use_bar": use_bar}},
+                               "9": {"class_type": "PreviewAny", "inputs": {"source": 1}}})
     answers.append([[one.place.node_id, one.value, one.maximum, one.registry_only]
                     for one in events if isinstance(one, NodeProgressed)])
 shows = packs.pack("shows")
@@ -71,7 +72,7 @@ from comfy_execution.utils import get_executing_context
 return [answers, shows.SEEN, shows.HOOKED, get_executing_context()]
 """)
     assert answer == [
-        [[["8", 3, 4, False]], [["8", 2, 5, True]]],
+        [[["8", 3, 4, False]], [["9", 2, 5, True]]],
         [["8", 0, True], [4, 0, None, "8"], ["other", 3], ["8", 0, True], ["other", 3]],
         [[3, 4, None, "8"]],
         None,
