@@ -220,11 +220,20 @@ def urls_of(sockets: Sequence[socket.socket]) -> list[str]:
 async def serve(options: Namespace, sockets: Sequence[socket.socket], room: "WaitingRoom", began: float) -> None:
     """Run until the process is told to stop."""
     stop = asyncio.Event()
+    is_loading = True
+
+    def told_to_stop() -> None:
+        stop.set()
+        if is_loading:  # nothing runs yet that would have to end, and the import of torch cannot be stopped
+            log.info("stopping before everything was loaded")
+            _leave_at_once()
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         with contextlib.suppress(NotImplementedError):
-            loop.add_signal_handler(number, stop.set)
+            loop.add_signal_handler(number, told_to_stop)
     async with open_studio(options, sockets, room) as studio:
+        is_loading = False
         leave_start_behind()
         log.info("ready after %.1f s with %d nodes: %s", time.monotonic() - began, len(studio.registry),
                  "  ".join(urls_of(sockets)))
@@ -258,16 +267,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.setswitchinterval(SWITCH_INTERVAL)
     with asyncio.Runner(loop_factory=loop_factory(options.loop)) as runner:
         runner.run(serve(options, sockets, room, began))
-    os._exit(0) if _threads_left() else None
-
-
-def _threads_left() -> bool:
-    """Whether a node that cannot be stopped still runs. Its daemon thread would crash in the interpreter's end."""
     import threading
 
+    if threading.active_count() > 1:  # a node that cannot be stopped: its thread would crash in the interpreter's end
+        _leave_at_once()
+
+
+def _leave_at_once() -> None:
     sys.stdout.flush()
     sys.stderr.flush()
-    return threading.active_count() > 1
+    os._exit(0)
 
 
 if __name__ == "__main__":

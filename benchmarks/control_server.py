@@ -14,6 +14,7 @@ import json
 import sys
 import time
 import uuid
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -100,7 +101,17 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--hops", type=int, default=0, help="hops to a thread and back for each prompt")
     arguments = parser.parse_args()
-    asyncio.run(serve(arguments.port, arguments.hops))
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(serve(arguments.port, arguments.hops))
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """The same loop as the server takes by default: uvloop where it is installed."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
 
 
 if __name__ == "__main__":

@@ -74,7 +74,13 @@ class CallerSettings(Struct, frozen=True, kw_only=True):
 class _OpenCall(NodeCall):
     """A call from its start to its end."""
 
-    __slots__ = ("command", "has_ended", "has_its_inputs", "instance", "is_abandoned", "lane_left", "task", "timer")
+    instance: Any = None
+    task: "asyncio.Task[None] | None" = None
+    timer: asyncio.TimerHandle | None = None
+    is_abandoned = False
+    has_ended = False
+    has_its_inputs = False
+    """An async check of lazy inputs was asked, and wants no more."""
 
     def __init__(self, command: CallNode | TakeFingerprints, node_id: NodeId, definition: NodeDefinition,
                  report: ProgressReport) -> None:
@@ -83,16 +89,7 @@ class _OpenCall(NodeCall):
         self.node_id = node_id
         self.definition = definition
         self.report = report
-        self.is_cancelled = self.has_reported = False
         self.command = command
-        self.instance: Any = None
-        self.task: asyncio.Task[None] | None = None
-        self.timer: asyncio.TimerHandle | None = None
-        self.lane_left = False
-        self.is_abandoned = False
-        self.has_ended = False
-        self.has_its_inputs = False
-        """An async check of lazy inputs was asked, and wants no more."""
 
 
 class _CheckIsAsync(Struct):
@@ -198,41 +195,31 @@ class LocalNodeCaller:
     # -- async nodes --------------------------------------------------------------------------------------------
 
     async def _run_async(self, call: _OpenCall, command: CallNode) -> None:
+        definition = call.definition
         try:
-            joined = await self._call_async(call, command)
+            instance = self.instances.take(command.node_id, definition)
+            if instance is None:
+                instance = definition.create() if definition.creates_in_place else await self._construct(definition)
+            call.instance = instance
+            slices = self._slices(command)
             ending: stimuli.CallEnding
-            if not isinstance(joined, Joined):
-                ending = joined
-            elif joined.expansion is None:
-                ending = _returned(call, joined)
+            if definition.lazy_check is not None and (wanted := await self._lazy_inputs(call, slices)):
+                ending = stimuli.InputsWanted(call_id=call.call_id, names=wanted)
             else:
-                ending = await self._expanded(call, joined)
+                function = definition.function(instance)
+                if len(slices) == 1 and slices[0].blocker is None:
+                    enter_node(CurrentNodeContext("", "", slices[0].index, call=call))
+                    results: list[NodeResult | None] = [
+                        definition.read_result(await function(**slices[0].arguments))]
+                else:
+                    returned = await self._gather(call, slices, function)
+                    results = [None if one.blocker is not None else definition.read_result(value)
+                               for one, value in zip(slices, returned, strict=True)]
+                joined = join_results(definition, slices, results)
+                ending = _returned(call, joined) if joined.expansion is None else await self._expanded(call, joined)
         except BaseException as error:
             ending = self._ending_of(call, error)
         self._end(call, ending)
-
-    async def _call_async(self, call: _OpenCall, command: CallNode) -> "Joined | stimuli.InputsWanted":
-        definition = call.definition
-        instance = self.instances.take(command.node_id, definition)
-        if instance is None:
-            instance = definition.create() if definition.creates_in_place else await self._construct(definition)
-        call.instance = instance
-        slices = self._slices(command)
-        if definition.lazy_check is not None and (wanted := await self._lazy_inputs(call, slices)):
-            return stimuli.InputsWanted(call_id=call.call_id, names=wanted)
-        function = definition.function(instance)
-        if len(slices) == 1:
-            one = slices[0]
-            if one.blocker is not None:
-                results: list[NodeResult | None] = [None]
-            else:
-                self._enter(call, one.index)
-                results = [definition.read_result(await function(**one.arguments))]
-        else:
-            returned = await self._gather(call, slices, function)
-            results = [None if one.blocker is not None else definition.read_result(value)
-                       for one, value in zip(slices, returned, strict=True)]
-        return join_results(definition, slices, results)
 
     async def _gather(self, call: _OpenCall, slices: Sequence[Slice],
                       function: Callable[..., Coroutine[Any, Any, Any]]) -> list[Any]:
@@ -398,7 +385,6 @@ class LocalNodeCaller:
     async def _await_returned(self, call: _OpenCall, awaited: _Awaited) -> stimuli.CallEnding:
         """A plain function returned awaitables: they are awaited here, after its tokens were given back."""
         definition = call.definition
-        call.lane_left = True
         self._tell(stimuli.CallLeftLane(call_id=call.call_id))
         results: list[NodeResult | None] = []
         for one, value in zip(awaited.slices, awaited.returned, strict=True):

@@ -156,7 +156,9 @@ class NodeCall:
     """One call of a node while it lasts. A call that several prompts share belongs to the first of them, and
     passes to the next when that one is cancelled: `prompt_id` and `node_id` change then."""
 
-    __slots__ = ("call_id", "definition", "has_reported", "is_cancelled", "node_id", "prompt_id", "report")
+    is_cancelled = False
+    has_reported = False
+    """It told progress: what it told last goes out before its end."""
 
     def __init__(self, call_id: CallId, prompt_id: PromptId, node_id: NodeId, definition: NodeDefinition,
                  report: "ProgressReport") -> None:
@@ -165,9 +167,6 @@ class NodeCall:
         self.node_id = node_id
         self.definition = definition
         self.report = report
-        self.is_cancelled = False
-        self.has_reported = False
-        """It told progress: what it told last goes out before its end."""
 
 
 class ProgressReport(Protocol):
@@ -198,24 +197,25 @@ class CurrentNodeContext:
     context.
     """
 
-    __slots__ = ("_node_id", "_outer", "_prompt_id", "_tokens", "call", "list_index", "numbering")
+    call: NodeCall | None = None
+    numbering: Any = None
+    """Counts the subgraphs that this call builds; kept for the builder of graphs."""
+    _outer: "CurrentNodeContext | None" = None
+    _tokens: "list[Token[CurrentNodeContext | None]] | None" = None
 
     def __init__(self, prompt_id: str, unique_id: str, list_index: int | None = None, *,
                  call: NodeCall | None = None) -> None:
         self._prompt_id = prompt_id
         self._node_id = unique_id
         self.list_index = list_index
-        self._outer: CurrentNodeContext | None = None
-        if call is None:
-            outer = _current_node.get()
-            if outer is not None and outer.prompt_id == prompt_id:
-                call = outer.call
-                if outer.unique_id == unique_id and outer.list_index == list_index:
-                    self._outer = outer
-        self.call: NodeCall | None = call
-        self.numbering: Any = None
-        """Counts the subgraphs that this call builds; kept for the builder of graphs."""
-        self._tokens: list[Token[CurrentNodeContext | None]] | None = None
+        if call is not None:
+            self.call = call
+            return
+        outer = _current_node.get()
+        if outer is not None and outer.prompt_id == prompt_id:
+            self.call = outer.call
+            if outer.unique_id == unique_id and outer.list_index == list_index:
+                self._outer = outer
 
     @property
     def prompt_id(self) -> str:

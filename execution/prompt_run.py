@@ -13,10 +13,10 @@ from .events import NodePlace, Outcome
 from .identifiers import CallId, ClientId, NodeId, PromptId
 from .node_interface import NodeDefinition, NodeInterface
 from .node_values import OutputRecord, ValueSize
-from .output_cache import OutputCache
+from .output_cache import CacheRule, OutputCache
 from .prompt_graph import GraphNode, Link, order_by_sources, remaining_paths
 from .resource_pools import Needs
-from .signatures import Signature, sign_all
+from .signatures import Signature, is_transient, sign_all
 from .stimuli import NodeExpanded, PromptSubmitted
 
 
@@ -50,9 +50,9 @@ _MOVES: Mapping[NodeState, frozenset[NodeState]] = {
 class NodeRun:
     """One wanted node of one prompt."""
 
-    __slots__ = ("call", "consumers", "definition", "graph_node", "interface", "is_repeat", "is_root", "missing",
-                 "pieces", "place", "rank", "record", "run", "signature", "sources", "state", "story", "ui", "uses_left",
-                 "wanted")
+    __slots__ = ("call", "consumers", "definition", "graph_node", "interface", "is_kept", "is_repeat", "is_root",
+                 "missing", "pieces", "place", "rank", "record", "run", "signature", "sources", "state", "story", "ui",
+                 "uses_left", "wanted")
 
     def __init__(self, run: "PromptRun", graph_node: GraphNode, definition: NodeDefinition,
                  interface: NodeInterface, place: NodePlace, signature: Signature, rank: int) -> None:
@@ -73,6 +73,8 @@ class NodeRun:
         self.uses_left = 0
         """Consumers that have not finished: while there are any, the outputs are held."""
         self.record: OutputRecord | None = None
+        self.is_kept = False
+        """Its outputs stay until the end of the prompt: no cache can hold them."""
         self.is_root = False
         self.is_repeat = False
         """It ran before in this prompt, and its outputs were let go."""
@@ -290,7 +292,7 @@ class PromptRun:
             if not consumer.missing:
                 movable.append(consumer)
         node.consumers = []
-        if not node.uses_left:
+        if not node.uses_left and not node.is_kept:
             node.record = None
         return movable
 
@@ -392,6 +394,7 @@ class PromptRun:
         node = NodeRun(self, graph_node, self.definitions[class_type], self.interfaces[class_type],
                        self.place(node_id), signature, self.remaining_path.get(node_id, 0))
         node.is_repeat = known is not None
+        node.is_kept = cache.rule is not CacheRule.NONE and is_transient(signature)
         self.nodes[node_id] = node
         record = cache.lookup(signature)
         if record is None:
@@ -410,7 +413,7 @@ class PromptRun:
 
     def _release(self, source: NodeRun) -> None:
         source.uses_left -= 1
-        if not source.uses_left:
+        if not source.uses_left and not source.is_kept:
             source.record = None
 
     def validate(self) -> None:

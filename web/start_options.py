@@ -67,7 +67,8 @@ def build_parser() -> argparse.ArgumentParser:
         description="Serves node graphs: submit workflows over REST, watch them over WebSocket, see them in a browser.",
         epilog="example: hanzo-studio --port 9000 --base-directory ~/studio --pool cpu=4 --pool blocking=32")
     address = parser.add_argument_group("address")
-    address.add_argument("--listen", type=addresses, nargs="?", const="0.0.0.0,::", default="127.0.0.1", metavar="ADDRESS,...",
+    address.add_argument("--listen", type=addresses, nargs="?", const="0.0.0.0,::", default="127.0.0.1",
+                         metavar="ADDRESS,...",
                          help="addresses to listen on (default 127.0.0.1; without a value: all of them)")
     address.add_argument("--port", type=port, default=8188, help="port to listen on (default 8188)")
     address.add_argument("--enable-cors-header", nargs="?", const="*", metavar="ORIGIN",
@@ -82,8 +83,8 @@ def build_parser() -> argparse.ArgumentParser:
                        ("user", "settings of users")):
         folders.add_argument(f"--{name}-directory", type=Path, metavar="DIR",
                              help=f"{what} (default: {name} in the base directory)")
-    folders.add_argument("--extra-model-paths-config", type=Path, nargs="+", action="extend", default=[], metavar="FILE",
-                         help="YAML files with more folders, of packs (custom_nodes) and of models")
+    folders.add_argument("--extra-model-paths-config", type=Path, nargs="+", action="extend", default=[],
+                         metavar="FILE", help="YAML files with more folders, of packs (custom_nodes) and of models")
     running = parser.add_argument_group("running prompts")
     running.add_argument("--pool", type=pool, action="append", default=[], metavar="NAME=TOKENS",
                          help="size of a resource pool; repeatable (default gpu=1, cpu one a core, any other 16)")

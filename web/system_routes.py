@@ -12,7 +12,8 @@ from .middlewares import json_response
 routes = web.RouteTableDef()
 page_routes = web.RouteTableDef()
 
-_TYPES = {".js": "application/javascript", ".mjs": "application/javascript", ".css": "text/css", ".json": "application/json"}
+_TYPES = {".js": "application/javascript", ".mjs": "application/javascript", ".css": "text/css",
+          ".json": "application/json"}
 
 
 def server_features(settings: WebSettings) -> dict[str, Any]:

@@ -194,9 +194,14 @@ def test_each_call_gets_the_values_that_the_graph_says_shared_and_cached_or_not(
 
 
 @FEW
-@given(st.data(), prompts(classes=(*SIMPLE, "Named"), max_nodes=10), CACHES)
-def test_equal_nodes_of_a_prompt_are_called_once(data: st.DataObject, prompt: dict[str, Any], cache: Any) -> None:
-    driver = SchedulerDriver(cache=cache())
+@given(st.data(), st.one_of(
+    st.tuples(prompts(classes=(*SIMPLE, "Named"), max_nodes=10), st.just(CacheRule.BYTES)),
+    # Without a cache, what a lazy input wants may be gone already: it is kept for consumers known so far.
+    st.tuples(prompts(classes=("Async", "Plain", "Cpu", "Both"), max_nodes=10), st.just(CacheRule.NONE))))
+def test_equal_nodes_of_a_prompt_are_called_once(
+        data: st.DataObject, prompt_and_rule: tuple[dict[str, Any], CacheRule]) -> None:
+    prompt, rule = prompt_and_rule
+    driver = SchedulerDriver(cache=OutputCache(rule))
     run_undisturbed(data, driver, [submission_of(prompt, "p")])
     returned = [call.node_id for call in driver.returned_by.values()]
     for group in equal_nodes(prompt):

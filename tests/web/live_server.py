@@ -86,10 +86,20 @@ class Anything:
 
     @classmethod
     def INPUT_TYPES(cls) -> Graph:
-        return {"required": {}, "optional": {
-            "int": ("INT", {}), "float": ("FLOAT", {}), "text": ("STRING", {}), "bool": ("BOOLEAN", {}),
-            "any": ("*", {}), "choice": (["a", "b"], {}), "many": (["a", "b"], {"multiselect": True}),
-            "limited": ("INT", {"min": 0, "max": 9}), "odd_limit": ("STRING", {"min": 0})}}
+        return {
+            "required": {},
+            "optional": {
+                "int": ("INT", {}),
+                "float": ("FLOAT", {}),
+                "text": ("STRING", {}),
+                "bool": ("BOOLEAN", {}),
+                "any": ("*", {}),
+                "choice": (["a", "b"], {}),
+                "many": (["a", "b"], {"multiselect": True}),
+                "limited": ("INT", {"min": 0, "max": 9}),
+                "odd_limit": ("STRING", {"min": 0}),
+            },
+        }
 
     async def take(self, **inputs: Any) -> tuple[int]:
         return (1,)
@@ -123,8 +133,10 @@ class KeepsSecrets:
 
     @classmethod
     def INPUT_TYPES(cls) -> Graph:
-        return {"required": {"fails": ("BOOLEAN", {})},
-                "hidden": {"token": "AUTH_TOKEN_COMFY_ORG", "key": "API_KEY_COMFY_ORG"}}
+        return {
+            "required": {"fails": ("BOOLEAN", {})},
+            "hidden": {"token": "AUTH_TOKEN_COMFY_ORG", "key": "API_KEY_COMFY_ORG"},
+        }
 
     async def take(self, fails: bool, token: Any = None, key: Any = None) -> dict[str, Any]:
         self.given.append((token, key))

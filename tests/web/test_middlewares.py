@@ -13,23 +13,51 @@ from web.middlewares import is_foreign_origin
 
 HOST = "127.0.0.1:8311"
 OWN_ORIGINS = [
-    (HOST, "http://127.0.0.1:8311"), (HOST, "https://127.0.0.1:8311"), ("localhost:8311", "http://localhost"),
-    ("localhost", "http://localhost:8311"), ("LOCALHOST:8311", "http://localhost:8311"),
-    ("localhost:8311", "HTTP://LOCALHOST:8311"), ("[::1]:8311", "http://[::1]:8311"), (HOST, ""),
-    ("example.com:8311", "http://evil.com"), ("192.168.1.5:8311", "http://evil.com"), ("example.com", "null"),
-    (HOST, None), (None, "http://evil.com"), ("127.1.2.3:8311", "http://127.1.2.3:8311")]
+    (HOST, "http://127.0.0.1:8311"),
+    (HOST, "https://127.0.0.1:8311"),
+    ("localhost:8311", "http://localhost"),
+    ("localhost", "http://localhost:8311"),
+    ("LOCALHOST:8311", "http://localhost:8311"),
+    ("localhost:8311", "HTTP://LOCALHOST:8311"),
+    ("[::1]:8311", "http://[::1]:8311"),
+    (HOST, ""),
+    ("example.com:8311", "http://evil.com"),
+    ("192.168.1.5:8311", "http://evil.com"),
+    ("example.com", "null"),
+    (HOST, None),
+    (None, "http://evil.com"),
+    ("127.1.2.3:8311", "http://127.1.2.3:8311"),
+]
 FOREIGN_ORIGINS = [
-    (HOST, "http://evil.com"), (HOST, "http://localhost:8311"), ("localhost:8311", "http://localhost:3000"),
-    ("localhost", "http://evil.com:8311"), ("[::1]:8311", "http://evil.com"), (HOST, "null"), ("localhost", "null"),
-    ("127.9.9.9", "http://evil.com"), (HOST, "http://127.0.0.1:8311.evil.com"), (HOST, "http://127.0.0.1@evil.com:8311"),
-    (HOST, "http://evil.com#127.0.0.1:8311"), (HOST, "file://"), (HOST, "127.0.0.1:8311"), (HOST, "http://[::1"),
-    (HOST, "http://127.0.0.1:99999"), (HOST, "http://127.0.0.1:x"), ("localhost:x", "http://localhost:x"),
+    (HOST, "http://evil.com"),
+    (HOST, "http://localhost:8311"),
+    ("localhost:8311", "http://localhost:3000"),
+    ("localhost", "http://evil.com:8311"),
+    ("[::1]:8311", "http://evil.com"),
+    (HOST, "null"),
+    ("localhost", "null"),
+    ("127.9.9.9", "http://evil.com"),
+    (HOST, "http://127.0.0.1:8311.evil.com"),
+    (HOST, "http://127.0.0.1@evil.com:8311"),
+    (HOST, "http://evil.com#127.0.0.1:8311"),
+    (HOST, "file://"),
+    (HOST, "127.0.0.1:8311"),
+    (HOST, "http://[::1"),
+    (HOST, "http://127.0.0.1:99999"),
+    (HOST, "http://127.0.0.1:x"),
+    ("localhost:x", "http://localhost:x"),
     ("app.localhost:8311", "http://evil.com"),
     # ways to this machine that are not spelled 127.0.0.1
-    ("localhost.:8311", "http://evil.com"), ("0.0.0.0:8311", "http://evil.com"), ("[::]:8311", "http://evil.com"),
-    ("[::ffff:127.0.0.1]:8311", "http://evil.com"), ("[::ffff:7f00:1]", "http://evil.com"),
+    ("localhost.:8311", "http://evil.com"),
+    ("0.0.0.0:8311", "http://evil.com"),
+    ("[::]:8311", "http://evil.com"),
+    ("[::ffff:127.0.0.1]:8311", "http://evil.com"),
+    ("[::ffff:7f00:1]", "http://evil.com"),
     # no host at all
-    ("[", "http://evil.com"), ("[::1", "http://evil.com"), ("]", "http://evil.com")]
+    ("[", "http://evil.com"),
+    ("[::1", "http://evil.com"),
+    ("]", "http://evil.com"),
+]
 
 
 @pytest.mark.parametrize(("host", "origin"), OWN_ORIGINS)
@@ -57,8 +85,17 @@ async def test_the_table_over_the_wire(live: Live) -> None:
     before = await live.state()
     for host, origin in FOREIGN_ORIGINS:
         headers = {"Host": host, "Origin": origin}
-        for method, path in (("GET", "/queue"), ("POST", "/prompt"), ("OPTIONS", "/queue"), ("OPTIONS", "/nope"), ("GET", "/"),
-                             ("GET", "/nope"), ("HEAD", "/api/queue"), ("GET", "/ws"), ("PUT", "/queue")):
+        for method, path in (
+            ("GET", "/queue"),
+            ("POST", "/prompt"),
+            ("OPTIONS", "/queue"),
+            ("OPTIONS", "/nope"),
+            ("GET", "/"),
+            ("GET", "/nope"),
+            ("HEAD", "/api/queue"),
+            ("GET", "/ws"),
+            ("PUT", "/queue"),
+        ):
             answer = await live.ask(method, path, headers=headers, data=b'{"prompt": 5}' if method == "POST" else None)
             assert (answer.status, answer.body) == (403, b""), (method, path, headers)
     for host, origin in OWN_ORIGINS:
@@ -75,15 +112,31 @@ async def test_a_foreign_page_gets_no_socket(live: Live) -> None:
         assert (await socket.receive_json())["type"] == "status"
 
 
-@pytest.mark.parametrize(("method", "site", "mode", "status"), [
-    ("GET", "cross-site", None, 403), ("GET", "cross-site", "no-cors", 403), ("GET", "cross-site", "cors", 403),
-    ("GET", "cross-site", "navigate", 200), ("HEAD", "cross-site", "navigate", 200), ("POST", "cross-site", "navigate", 403),
-    ("OPTIONS", "cross-site", None, 403), ("OPTIONS", "cross-site", "navigate", 403), ("DELETE", "cross-site", "navigate", 403),
-    ("GET", "same-origin", None, 200), ("GET", "same-site", "cors", 200), ("GET", "none", "navigate", 200), ("GET", None, None, 200),
-    ("GET", "", None, 200), ("GET", "nonsense", None, 200), ("OPTIONS", "same-origin", None, 200)])
+@pytest.mark.parametrize(
+    ("method", "site", "mode", "status"),
+    [
+        ("GET", "cross-site", None, 403),
+        ("GET", "cross-site", "no-cors", 403),
+        ("GET", "cross-site", "cors", 403),
+        ("GET", "cross-site", "navigate", 200),
+        ("HEAD", "cross-site", "navigate", 200),
+        ("POST", "cross-site", "navigate", 403),
+        ("OPTIONS", "cross-site", None, 403),
+        ("OPTIONS", "cross-site", "navigate", 403),
+        ("DELETE", "cross-site", "navigate", 403),
+        ("GET", "same-origin", None, 200),
+        ("GET", "same-site", "cors", 200),
+        ("GET", "none", "navigate", 200),
+        ("GET", None, None, 200),
+        ("GET", "", None, 200),
+        ("GET", "nonsense", None, 200),
+        ("OPTIONS", "same-origin", None, 200),
+    ],
+)
 @pytest.mark.parametrize("host", [None, "example.com"])
-async def test_what_browsers_say_of_the_site(live: Live, method: str, site: str | None, mode: str | None, status: int,
-                                             host: str | None) -> None:
+async def test_what_browsers_say_of_the_site(
+    live: Live, method: str, site: str | None, mode: str | None, status: int, host: str | None
+) -> None:
     named = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode, "Host": host}
     headers = {name: value for name, value in named.items() if value is not None}
     answer = await live.ask(method, "/queue", headers=headers)
@@ -98,13 +151,18 @@ async def test_what_browsers_say_of_the_site(live: Live, method: str, site: str 
 async def test_cors_lets_pages_in(serve: Any, origin: str) -> None:
     async with serve(enable_cors_header=origin) as live:
         theirs = {"Origin": "http://evil.com", "Sec-Fetch-Site": "cross-site"}
-        answers = [await live.get("/queue", headers=theirs), await live.get("/nope", headers=theirs),
-                   await live.get("/history?offset=x", headers=theirs), await live.get("/", headers=theirs),
-                   await live.post("/prompt", {"prompt": echo(1)}, headers=theirs),
-                   await live.post("/prompt", {"prompt": 5}, headers=theirs),
-                   await live.post("/prompt", {"prompt": echo(-1)}, headers=theirs),
-                   await live.post("/prompt", b"{", headers=theirs),
-                   await live.ask("OPTIONS", "/queue", headers=theirs), await live.ask("OPTIONS", "/nope", headers=theirs)]
+        answers = [
+            await live.get("/queue", headers=theirs),
+            await live.get("/nope", headers=theirs),
+            await live.get("/history?offset=x", headers=theirs),
+            await live.get("/", headers=theirs),
+            await live.post("/prompt", {"prompt": echo(1)}, headers=theirs),
+            await live.post("/prompt", {"prompt": 5}, headers=theirs),
+            await live.post("/prompt", {"prompt": echo(-1)}, headers=theirs),
+            await live.post("/prompt", b"{", headers=theirs),
+            await live.ask("OPTIONS", "/queue", headers=theirs),
+            await live.ask("OPTIONS", "/nope", headers=theirs),
+        ]
         assert [answer.status for answer in answers] == [200, 404, 400, 200, 200, 400, 400, 400, 200, 200]
         for answer in answers:
             assert answer.headers["Access-Control-Allow-Origin"] == origin
@@ -124,11 +182,23 @@ async def test_without_cors_no_answer_speaks_of_it(live: Live) -> None:
 # -- caches ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("path", "status", "cached"), [
-    ("/nope.js", 404, "no-cache"), ("/nope.css", 404, "no-cache"), ("/a/index-1.json", 404, "no-cache"),
-    ("/nope.json", 404, None), ("/nope.png", 404, "public, max-age=3600"), ("/nope.JPEG", 404, "public, max-age=3600"),
-    ("/examples/example.png", 200, "public, max-age=86400"), ("/nope.svg", 404, None), ("/queue", 200, None),
-    ("/queue?x=a.png", 200, None), ("/object_info", 200, "no-cache"), ("/object_info/x.png", 200, "public, max-age=86400")])
+@pytest.mark.parametrize(
+    ("path", "status", "cached"),
+    [
+        ("/nope.js", 404, "no-cache"),
+        ("/nope.css", 404, "no-cache"),
+        ("/a/index-1.json", 404, "no-cache"),
+        ("/nope.json", 404, None),
+        ("/nope.png", 404, "public, max-age=3600"),
+        ("/nope.JPEG", 404, "public, max-age=3600"),
+        ("/examples/example.png", 200, "public, max-age=86400"),
+        ("/nope.svg", 404, None),
+        ("/queue", 200, None),
+        ("/queue?x=a.png", 200, None),
+        ("/object_info", 200, "no-cache"),
+        ("/object_info/x.png", 200, "public, max-age=86400"),
+    ],
+)
 async def test_caches_are_told_by_path(live: Live, path: str, status: int, cached: str | None) -> None:
     for method in ("GET", "HEAD"):
         answer = await live.ask(method, path)
@@ -151,8 +221,9 @@ async def test_only_get_is_about_caches(live: Live) -> None:
 
 
 @pytest.mark.may_block
-async def test_what_nobody_thought_of_is_a_500_in_json_and_in_the_log(live: Live, caplog: pytest.LogCaptureFixture,
-                                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_nobody_thought_of_is_a_500_in_json_and_in_the_log(
+    live: Live, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fails() -> None:
         raise ZeroDivisionError("of our own making")
 

@@ -12,8 +12,19 @@ from nodes import CATALOGUE
 from nodes.packs.class_nodes import define_class_node
 from tests.web.live_server import DoesNotSay, Live
 
-KEYS = {"input", "input_order", "output", "output_is_list", "output_name", "name", "display_name", "description",
-        "python_module", "category", "output_node"}
+KEYS = {
+    "input",
+    "input_order",
+    "output",
+    "output_is_list",
+    "output_name",
+    "name",
+    "display_name",
+    "description",
+    "python_module",
+    "category",
+    "output_node",
+}
 
 
 async def test_every_class_is_there_once(live: Live) -> None:
@@ -32,7 +43,9 @@ async def test_one_class_is_the_same_as_among_all(live: Live, name: str) -> None
     assert (await live.get(f"/object_info/{name}")).json() == {name: (await live.get("/object_info")).json()[name]}
 
 
-@pytest.mark.parametrize("name", ["Nope", "echo", "%00", "%ff", "a" * 3000, "%2e%2e%2fserver.py", "%22", "Echo%20", "__class__"])
+@pytest.mark.parametrize(
+    "name", ["Nope", "echo", "%00", "%ff", "a" * 3000, "%2e%2e%2fserver.py", "%22", "Echo%20", "__class__"]
+)
 async def test_a_class_that_does_not_exist_is_an_empty_object(live: Live, name: str) -> None:
     answer = await live.get(yarl.URL(f"{live.running.url}/object_info/{name}", encoded=True))
     assert (answer.status, answer.body) == (200, b"{}")
@@ -54,7 +67,9 @@ async def test_an_unchanged_catalogue_is_not_sent_again(live: Live) -> None:
         assert (again.status, again.body, again.headers["ETag"]) == (304, b"", tag), same
 
 
-@pytest.mark.parametrize("tag", ['"other"', "", "x", '"', "W/", ",,,", '"' * 2000, "\x80\xff", '"a" "b"', "None", "(" * 3000])
+@pytest.mark.parametrize(
+    "tag", ['"other"', "", "x", '"', "W/", ",,,", '"' * 2000, "\x80\xff", '"a" "b"', "None", "(" * 3000]
+)
 async def test_an_odd_tag_gets_the_whole(live: Live, tag: str) -> None:
     answer = await live.get("/object_info", headers={"If-None-Match": tag})
     assert answer.status == 200

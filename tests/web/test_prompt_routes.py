@@ -8,15 +8,18 @@ from typing import Any
 
 import pytest
 
-from tests.web.live_server import DoesNotSay, Live, echo
 from nodes.packs.class_nodes import define_class_node
+from tests.web.live_server import DoesNotSay, Live, echo
 
 SECRET = "sk-never-to-be-seen"
 OUTPUT = "PreviewImage"
 
 
 def image_into(**nodes: Any) -> dict[str, Any]:
-    return {"1": {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 0}}, **nodes}
+    return {
+        "1": {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 0}},
+        **nodes,
+    }
 
 
 async def test_what_is_left_of_the_queue_is_counted(serve: Any) -> None:
@@ -64,16 +67,19 @@ async def test_a_number_of_the_clients_own_leaves_the_counter_alone(live: Live) 
     assert (await live.accepted(echo(1)))["number"] == 0
 
 
-@pytest.mark.parametrize(("sent", "echoed"), [
-    (5, b"5.0"), (3.5, b"3.5"), ("-2", b"-2.0"), ("1e2", b"100.0"), (-0.5, b"-0.5"), (0, b"0.0"), (" 7 ", b"7.0")])
+@pytest.mark.parametrize(
+    ("sent", "echoed"),
+    [(5, b"5.0"), (3.5, b"3.5"), ("-2", b"-2.0"), ("1e2", b"100.0"), (-0.5, b"-0.5"), (0, b"0.0"), (" 7 ", b"7.0")],
+)
 async def test_a_number_is_echoed_as_a_float(live: Live, sent: Any, echoed: bytes) -> None:
     answer = await live.submit(echo(1), number=sent, front=True)
     assert answer.status == 200
     assert b'"number":' + echoed + b"," in answer.body.replace(b" ", b"")
 
 
-@pytest.mark.parametrize("number", [
-    "abc", "", "nan", "inf", "-Infinity", True, False, [], {}, [1], "1" * 400, "0x10", "\ud800"])
+@pytest.mark.parametrize(
+    "number", ["abc", "", "nan", "inf", "-Infinity", True, False, [], {}, [1], "1" * 400, "0x10", "\ud800"]
+)
 async def test_what_is_no_number_is_refused(live: Live, number: Any) -> None:
     error = (await live.submit(echo(1), number=number)).error
     assert (error["type"], error["details"]) == ("invalid_field", "number")
@@ -92,8 +98,14 @@ async def test_front_is_minus_the_counter(live: Live) -> None:
 async def test_the_queue_is_run_by_number_then_arrival(serve: Any) -> None:
     async with serve(max_running_prompts=1) as live:
         await live.blocked()
-        wanted = {"last": {"number": 9.5}, "counted": {}, "counted2": {}, "first": {"number": -100}, "front": {"front": True},
-                  "half": {"number": 0.5}}
+        wanted = {
+            "last": {"number": 9.5},
+            "counted": {},
+            "counted2": {},
+            "first": {"number": -100},
+            "front": {"front": True},
+            "half": {"number": 0.5},
+        }
         for index, (prompt_id, fields) in enumerate(wanted.items()):
             await live.accepted(echo(index), prompt_id=prompt_id, **fields)
         order = ["first", "front", "half", "counted", "counted2", "last"]
@@ -107,7 +119,9 @@ async def test_the_queue_is_run_by_number_then_arrival(serve: Any) -> None:
 # -- ids -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("prompt_id", ["x", "not a uuid", "/", "a/b", "é☃", "\ud83d", "None", "🦆" * 20, " ", "a" * 1000])
+@pytest.mark.parametrize(
+    "prompt_id", ["x", "not a uuid", "/", "a/b", "é☃", "\ud83d", "None", "🦆" * 20, " ", "a" * 1000]
+)
 async def test_any_text_is_an_id(live: Live, prompt_id: str) -> None:
     said = await live.accepted(echo(1), prompt_id=prompt_id)
     assert said["prompt_id"] == prompt_id
@@ -152,9 +166,15 @@ async def test_a_body_that_only_python_can_write_is_the_same_as_well(live: Live)
     assert await live.accepted(graph, prompt_id="lone") == first
 
 
-@pytest.mark.parametrize("change", [
-    {"prompt": {"g": {"class_type": "Gate", "inputs": {"tag": "other"}}}}, {"client_id": "other"},
-    {"extra_data": {"x": 1}}, {"partial_execution_targets": ["g"]}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"prompt": {"g": {"class_type": "Gate", "inputs": {"tag": "other"}}}},
+        {"client_id": "other"},
+        {"extra_data": {"x": 1}},
+        {"partial_execution_targets": ["g"]},
+    ],
+)
 async def test_another_body_under_an_id_in_use_is_a_conflict(live: Live, change: dict[str, Any]) -> None:
     await live.blocked(prompt_id="mine")
     before = await live.state()
@@ -166,8 +186,12 @@ async def test_another_body_under_an_id_in_use_is_a_conflict(live: Live, change:
 
 
 async def test_two_different_bodies_at_once_under_one_id_cannot_both_win(live: Live) -> None:
-    answers = await asyncio.gather(*(live.submit(
-        {"g": {"class_type": "Gate", "inputs": {"tag": str(index)}}}, prompt_id="race") for index in range(8)))
+    answers = await asyncio.gather(
+        *(
+            live.submit({"g": {"class_type": "Gate", "inputs": {"tag": str(index)}}}, prompt_id="race")
+            for index in range(8)
+        )
+    )
     assert sorted(answer.status for answer in answers) == [200] + [409] * 7
     assert (await live.get("/prompt")).json()["exec_info"]["queue_remaining"] == 1
 
@@ -217,18 +241,35 @@ async def test_a_client_cannot_choose_the_time(live: Live) -> None:
     assert type((await live.finished(prompt_id))["prompt"][3]["create_time"]) is int
 
 
-@pytest.mark.parametrize("extra_data", [None, {}, {"extra_pnginfo": None}, {"extra_pnginfo": [1]}, {"client_id": 5},
-                                        {"": {"": []}}, {"preview_method": {}}, {"comfy_usage_source": 3},
-                                        {"api_key_comfy_org": {"not": "text"}}, {"create_time": None}])
+@pytest.mark.parametrize(
+    "extra_data",
+    [
+        None,
+        {},
+        {"extra_pnginfo": None},
+        {"extra_pnginfo": [1]},
+        {"client_id": 5},
+        {"": {"": []}},
+        {"preview_method": {}},
+        {"comfy_usage_source": 3},
+        {"api_key_comfy_org": {"not": "text"}},
+        {"create_time": None},
+    ],
+)
 async def test_extra_data_may_hold_anything(live: Live, extra_data: Any) -> None:
     said = await live.accepted(echo(1), extra_data=extra_data)
     assert (await live.finished(said["prompt_id"]))["status"]["completed"]
 
 
-@pytest.mark.parametrize(("field", "value"), [
-    *(("extra_data", value) for value in ([], "x", 5, True, 1.5)), *(("client_id", value) for value in (5, [], {}, True)),
-    *(("front", value) for value in (1, "true", [], {})),
-    *(("partial_execution_targets", value) for value in ({}, "1", 1, True, [1], [None], [["1"]]))])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("extra_data", value) for value in ([], "x", 5, True, 1.5)),
+        *(("client_id", value) for value in (5, [], {}, True)),
+        *(("front", value) for value in (1, "true", [], {})),
+        *(("partial_execution_targets", value) for value in ({}, "1", 1, True, [1], [None], [["1"]])),
+    ],
+)
 async def test_a_field_of_another_type_is_refused(live: Live, field: str, value: Any) -> None:
     before = await live.state()
     error = (await live.submit(echo(1), **{field: value})).error
@@ -289,17 +330,36 @@ async def test_a_refusal_does_not_show_secrets(live: Live) -> None:
 # -- what is refused ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("body", "kind"), [
-    ({}, "no_prompt"), ([], "no_prompt"), ("x", "no_prompt"), (5, "no_prompt"), (None, "no_prompt"),
-    ({"prompt": None}, "no_prompt"), ({"prompt": "x"}, "invalid_prompt"), ({"prompt": 5}, "invalid_prompt"),
-    ({"prompt": ["x"]}, "invalid_prompt"), ({"prompt": True}, "invalid_prompt"), ({"prompt": {}}, "prompt_no_outputs"),
-    ({"prompt": []}, "prompt_no_outputs"), ({"prompt": image_into()}, "prompt_no_outputs"),
-    ({"prompt": {"1": "x"}}, "missing_node_type"), ({"prompt": {"1": None}}, "missing_node_type"),
-    ({"prompt": {"1": []}}, "missing_node_type"), ({"prompt": {"1": {}}}, "missing_node_type"),
-    *(({"prompt": {"1": {"class_type": odd}}}, "missing_node_type")
-      for odd in (None, 5, True, [], {}, "", "Nope", ["Echo"], {"a": 1}, "\ud800", "echo", "Echo ", "x" * 100_000)),
-    *(({"prompt": {"1": {"class_type": "Echo", **odd}}}, "prompt_outputs_failed_validation")
-      for odd in ({}, {"inputs": None}, {"inputs": []}, {"inputs": "x"}, {"inputs": 5}))])
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        ({}, "no_prompt"),
+        ([], "no_prompt"),
+        ("x", "no_prompt"),
+        (5, "no_prompt"),
+        (None, "no_prompt"),
+        ({"prompt": None}, "no_prompt"),
+        ({"prompt": "x"}, "invalid_prompt"),
+        ({"prompt": 5}, "invalid_prompt"),
+        ({"prompt": ["x"]}, "invalid_prompt"),
+        ({"prompt": True}, "invalid_prompt"),
+        ({"prompt": {}}, "prompt_no_outputs"),
+        ({"prompt": []}, "prompt_no_outputs"),
+        ({"prompt": image_into()}, "prompt_no_outputs"),
+        ({"prompt": {"1": "x"}}, "missing_node_type"),
+        ({"prompt": {"1": None}}, "missing_node_type"),
+        ({"prompt": {"1": []}}, "missing_node_type"),
+        ({"prompt": {"1": {}}}, "missing_node_type"),
+        *(
+            ({"prompt": {"1": {"class_type": odd}}}, "missing_node_type")
+            for odd in (None, 5, True, [], {}, "", "Nope", ["Echo"], {"a": 1}, "\ud800", "echo", "Echo ", "x" * 100_000)
+        ),
+        *(
+            ({"prompt": {"1": {"class_type": "Echo", **odd}}}, "prompt_outputs_failed_validation")
+            for odd in ({}, {"inputs": None}, {"inputs": []}, {"inputs": "x"}, {"inputs": 5})
+        ),
+    ],
+)
 async def test_what_is_no_graph_is_refused(live: Live, body: Any, kind: str) -> None:
     before = await live.state()
     answer = await live.post("/prompt", body)
@@ -309,11 +369,21 @@ async def test_what_is_no_graph_is_refused(live: Live, body: Any, kind: str) -> 
 
 
 async def test_all_missing_classes_are_named_with_their_titles(live: Live) -> None:
-    graph = {"1": {"class_type": "A", "inputs": {}}, "2": {"class_type": "B", "inputs": {}, "_meta": {"title": "My B"}},
-             "3": {"inputs": {}}, "4": {"class_type": "A"}, "5": echo(1)["1"], "6": {"class_type": "C", "_meta": 5}}
+    graph = {
+        "1": {"class_type": "A", "inputs": {}},
+        "2": {"class_type": "B", "inputs": {}, "_meta": {"title": "My B"}},
+        "3": {"inputs": {}},
+        "4": {"class_type": "A"},
+        "5": echo(1)["1"],
+        "6": {"class_type": "C", "_meta": 5},
+    }
     error = (await live.submit(graph)).error
     assert error["details"] == "Node ID '#1'"
-    assert (error["extra_info"]["node_id"], error["extra_info"]["class_type"], error["extra_info"]["node_title"]) == ("1", "A", "A")
+    assert (error["extra_info"]["node_id"], error["extra_info"]["class_type"], error["extra_info"]["node_title"]) == (
+        "1",
+        "A",
+        "A",
+    )
     named = [(one["node_id"], one["class_type"], one["node_title"]) for one in error["extra_info"]["missing_nodes"]]
     assert named == [("1", "A", "A"), ("2", "B", "My B"), ("3", None, "ID #3"), ("4", "A", "A"), ("6", "C", "C")]
     assert all(name in error["message"] for name in ("'A'", "'My B'", "'C'"))
@@ -322,8 +392,11 @@ async def test_all_missing_classes_are_named_with_their_titles(live: Live) -> No
 ON_OUTPUT = {
     "required_input_missing": ({}, "images", {"input_name": "images"}),
     "bad_linked_input": ({"images": ["1", 0, 0]}, "images", {"input_name": "images", "received_value": ["1", 0, 0]}),
-    "return_type_mismatch": ({"images": ["2", 0]}, "images, received_type(INT) mismatch input_type(IMAGE)",
-                             {"received_type": "INT", "linked_node": ["2", 0]}),
+    "return_type_mismatch": (
+        {"images": ["2", 0]},
+        "images, received_type(INT) mismatch input_type(IMAGE)",
+        {"received_type": "INT", "linked_node": ["2", 0]},
+    ),
 }
 
 
@@ -341,15 +414,24 @@ async def test_errors_of_an_output_are_in_the_details_of_the_prompt(live: Live, 
     assert said["error"]["details"] == f"{node['errors'][0]['message']}: {details}"
 
 
-@pytest.mark.parametrize(("link", "kind", "details"), [
-    (["9", 0], "KeyError", "'9'"), (["1", 5], "IndexError", "tuple index out of range"),
-    (["1", "x"], "TypeError", "tuple indices must be integers or slices, not str"),
-    (["1", None], "TypeError", "tuple indices must be integers or slices, not NoneType"),
-    (["1", True], "TypeError", "tuple indices must be integers or slices, not bool"),
-    (["1", 0.5], "TypeError", "tuple indices must be integers or slices, not float"),
-    (["1", -9], "IndexError", "tuple index out of range"), (["1", 10**30], "IndexError", "tuple index out of range"),
-    ([1, 0], "KeyError", "1"), ([None, 0], "KeyError", "None"), ([["1"], 0], "KeyError", "['1']"), (["", 0], "KeyError", "''"),
-    ([{}, {}], "KeyError", "{}")])
+@pytest.mark.parametrize(
+    ("link", "kind", "details"),
+    [
+        (["9", 0], "KeyError", "'9'"),
+        (["1", 5], "IndexError", "tuple index out of range"),
+        (["1", "x"], "TypeError", "tuple indices must be integers or slices, not str"),
+        (["1", None], "TypeError", "tuple indices must be integers or slices, not NoneType"),
+        (["1", True], "TypeError", "tuple indices must be integers or slices, not bool"),
+        (["1", 0.5], "TypeError", "tuple indices must be integers or slices, not float"),
+        (["1", -9], "IndexError", "tuple index out of range"),
+        (["1", 10**30], "IndexError", "tuple index out of range"),
+        ([1, 0], "KeyError", "1"),
+        ([None, 0], "KeyError", "None"),
+        ([["1"], 0], "KeyError", "['1']"),
+        (["", 0], "KeyError", "''"),
+        ([{}, {}], "KeyError", "{}"),
+    ],
+)
 async def test_a_link_to_nowhere(live: Live, link: Any, kind: str, details: str) -> None:
     graph = image_into(o={"class_type": OUTPUT, "inputs": {"images": link}})
     answer = await live.submit(graph)
@@ -361,8 +443,10 @@ async def test_a_link_to_nowhere(live: Live, link: Any, kind: str, details: str)
 
 @pytest.mark.parametrize(("link", "is_inner"), [(["9", 0], True), (["1", 7], True)])
 async def test_the_same_upstream_names_the_input_that_led_there(live: Live, link: Any, is_inner: bool) -> None:
-    graph = image_into(m={"class_type": "ImageInvert", "inputs": {"image": link}},
-                       o={"class_type": OUTPUT, "inputs": {"images": ["m", 0]}})
+    graph = image_into(
+        m={"class_type": "ImageInvert", "inputs": {"image": link}},
+        o={"class_type": OUTPUT, "inputs": {"images": ["m", 0]}},
+    )
     said = (await live.submit(graph)).json()
     assert said["error"]["details"] == ""
     assert list(said["node_errors"]) == ["m"]
@@ -373,23 +457,37 @@ async def test_the_same_upstream_names_the_input_that_led_there(live: Live, link
     assert error["extra_info"]["linked_node"] == ["m", 0]
 
 
-@pytest.mark.parametrize(("field", "value", "kind", "details"), [
-    ("int", "abc", "invalid_input_type", "int, abc, invalid literal for int() with base 10: 'abc'"),
-    ("int", None, "invalid_input_type", "int, None, int() argument must be a string, a bytes-like object or a real "
-                                        "number, not 'NoneType'"),
-    ("int", {}, "invalid_input_type", "int, {}, int() argument must be a string, a bytes-like object or a real "
-                                      "number, not 'dict'"),
-    ("float", "nan", "invalid_input_type", "float, nan, it is no finite number"),
-    ("float", "-inf", "invalid_input_type", "float, -inf, it is no finite number"),
-    ("float", "1e999", "invalid_input_type", "float, 1e999, it is no finite number"),
-    ("limited", -1, "value_smaller_than_min", "limited"), ("limited", 10, "value_bigger_than_max", "limited"),
-    ("limited", 1e300, "value_bigger_than_max", "limited"), ("limited", "9" * 4000, "value_bigger_than_max", "limited"),
-    ("choice", "c", "value_not_in_list", "choice: 'c' not in ['a', 'b']"),
-    ("choice", None, "value_not_in_list", "choice: None not in ['a', 'b']"),
-    ("choice", {"a": 1}, "value_not_in_list", "choice: {'a': 1} not in ['a', 'b']"),
-    ("many", "a", "value_not_in_list", "many: 'a' not in ['a', 'b']"),
-    ("many", {"__value__": ["a", "x", "y"]}, "value_not_in_list", "many: 'x', 'y' not in ['a', 'b']"),
-    ("odd_limit", "x", "exception_during_validation", "'<' not supported between instances of 'str' and 'int'")])
+@pytest.mark.parametrize(
+    ("field", "value", "kind", "details"),
+    [
+        ("int", "abc", "invalid_input_type", "int, abc, invalid literal for int() with base 10: 'abc'"),
+        (
+            "int",
+            None,
+            "invalid_input_type",
+            "int, None, int() argument must be a string, a bytes-like object or a real number, not 'NoneType'",
+        ),
+        (
+            "int",
+            {},
+            "invalid_input_type",
+            "int, {}, int() argument must be a string, a bytes-like object or a real number, not 'dict'",
+        ),
+        ("float", "nan", "invalid_input_type", "float, nan, it is no finite number"),
+        ("float", "-inf", "invalid_input_type", "float, -inf, it is no finite number"),
+        ("float", "1e999", "invalid_input_type", "float, 1e999, it is no finite number"),
+        ("limited", -1, "value_smaller_than_min", "limited"),
+        ("limited", 10, "value_bigger_than_max", "limited"),
+        ("limited", 1e300, "value_bigger_than_max", "limited"),
+        ("limited", "9" * 4000, "value_bigger_than_max", "limited"),
+        ("choice", "c", "value_not_in_list", "choice: 'c' not in ['a', 'b']"),
+        ("choice", None, "value_not_in_list", "choice: None not in ['a', 'b']"),
+        ("choice", {"a": 1}, "value_not_in_list", "choice: {'a': 1} not in ['a', 'b']"),
+        ("many", "a", "value_not_in_list", "many: 'a' not in ['a', 'b']"),
+        ("many", {"__value__": ["a", "x", "y"]}, "value_not_in_list", "many: 'x', 'y' not in ['a', 'b']"),
+        ("odd_limit", "x", "exception_during_validation", "'<' not supported between instances of 'str' and 'int'"),
+    ],
+)
 async def test_a_constant_that_does_not_fit(live: Live, field: str, value: Any, kind: str, details: str) -> None:
     before = await live.state()
     answer = await live.submit({"1": {"class_type": "Anything", "inputs": {field: value}}})
@@ -401,12 +499,26 @@ async def test_a_constant_that_does_not_fit(live: Live, field: str, value: Any, 
 
 
 async def test_constants_are_shown_converted(live: Live) -> None:
-    inputs = {"int": "7", "float": 3, "text": 5, "bool": "false", "any": {"__value__": ["x", 0]}, "undeclared": [1, 2, 3],
-              "many": {"__value__": ["a", "b"]}}
+    inputs = {
+        "int": "7",
+        "float": 3,
+        "text": 5,
+        "bool": "false",
+        "any": {"__value__": ["x", 0]},
+        "undeclared": [1, 2, 3],
+        "many": {"__value__": ["a", "b"]},
+    }
     said = await live.accepted({"1": {"class_type": "Anything", "inputs": inputs, "_meta": {"title": "t"}, "more": 1}})
     node = (await live.finished(said["prompt_id"]))["prompt"][2]["1"]
-    assert node["inputs"] == {"int": 7, "float": 3.0, "text": "5", "bool": True, "any": ["x", 0], "undeclared": [1, 2, 3],
-                              "many": ["a", "b"]}
+    assert node["inputs"] == {
+        "int": 7,
+        "float": 3.0,
+        "text": "5",
+        "bool": True,
+        "any": ["x", 0],
+        "undeclared": [1, 2, 3],
+        "many": ["a", "b"],
+    }
     assert (node["_meta"], node["more"]) == ({"title": "t"}, 1)
 
 
@@ -418,8 +530,10 @@ async def test_a_huge_number_that_is_allowed_can_be_shown(live: Live, value: Any
 
 
 async def test_several_errors_of_a_node_come_together_and_name_both_outputs(live: Live) -> None:
-    graph = image_into(a={"class_type": OUTPUT, "inputs": {"images": ["1", 0]}},
-                       b={"class_type": OUTPUT, "inputs": {"images": ["1", 0]}})
+    graph = image_into(
+        a={"class_type": OUTPUT, "inputs": {"images": ["1", 0]}},
+        b={"class_type": OUTPUT, "inputs": {"images": ["1", 0]}},
+    )
     graph["1"]["inputs"].update(width=0, height="abc")
     said = (await live.submit(graph)).json()
     node = said["node_errors"]["1"]
@@ -435,9 +549,16 @@ async def test_a_good_output_runs_beside_a_bad_one(live: Live) -> None:
     assert (entry["outputs"], entry["prompt"][4]) == ({"good": {"value": [1]}}, ["good"])
 
 
-@pytest.mark.parametrize("graph", [
-    {"1": {"class_type": "Echo", "inputs": {"value": ["1", 0]}}},
-    {"1": {"class_type": "Echo", "inputs": {"value": ["2", 0]}}, "2": {"class_type": "Echo", "inputs": {"value": ["1", 0]}}}])
+@pytest.mark.parametrize(
+    "graph",
+    [
+        {"1": {"class_type": "Echo", "inputs": {"value": ["1", 0]}}},
+        {
+            "1": {"class_type": "Echo", "inputs": {"value": ["2", 0]}},
+            "2": {"class_type": "Echo", "inputs": {"value": ["1", 0]}},
+        },
+    ],
+)
 async def test_a_cycle_is_named(live: Live, graph: Any) -> None:
     answer = await live.submit(graph)
     assert answer.error["type"] == "prompt_outputs_failed_validation"
@@ -468,7 +589,9 @@ async def test_a_class_that_does_not_say_what_it_takes(live: Live) -> None:
 # -- stopping ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("body", [b"", b"{}", b'{"prompt_id": null}', b'{"prompt_id": ""}', b"{", b"\xff", b'{"other": 1}'])
+@pytest.mark.parametrize(
+    "body", [b"", b"{}", b'{"prompt_id": null}', b'{"prompt_id": ""}', b"{", b"\xff", b'{"other": 1}']
+)
 async def test_an_interrupt_without_an_id_means_what_runs(live: Live, body: bytes) -> None:
     said = await live.blocked()
     answer = await live.post("/interrupt", body)
@@ -518,7 +641,19 @@ async def test_free_drops_what_is_kept(live: Live) -> None:
     assert (await live.finished(kept))["status"]["messages"][1][1]["nodes"] == ["1"]
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"5", b"null", b"{", b'{"free_memory": 1}', b'{"unload_models": "yes"}',
-                                  b'{"free_memory": null}', b'{"free_memory": []}'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"5",
+        b"null",
+        b"{",
+        b'{"free_memory": 1}',
+        b'{"unload_models": "yes"}',
+        b'{"free_memory": null}',
+        b'{"free_memory": []}',
+    ],
+)
 async def test_free_refuses_what_it_does_not_understand(live: Live, body: bytes) -> None:
     assert (await live.post("/free", body)).error

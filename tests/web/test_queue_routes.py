@@ -8,9 +8,25 @@ import pytest
 
 from tests.web.live_server import Live, echo
 
-NO_OBJECTS = [b"", b"{", b"[]", b"5", b"null", b'"clear"', b"\xff", b'{"clear": 1}', b'{"clear": "yes"}', b'{"clear": null}',
-              b'{"delete": null}', b'{"delete": "id"}', b'{"delete": {}}', b'{"delete": 5}', b'{"clear": true, "delete": 5}',
-              b'{"clear": NaN}', b'{"clear": true, "delete": ' + b"[" * 1000 + b"]" * 1000 + b"}"]
+NO_OBJECTS = [
+    b"",
+    b"{",
+    b"[]",
+    b"5",
+    b"null",
+    b'"clear"',
+    b"\xff",
+    b'{"clear": 1}',
+    b'{"clear": "yes"}',
+    b'{"clear": null}',
+    b'{"delete": null}',
+    b'{"delete": "id"}',
+    b'{"delete": {}}',
+    b'{"delete": 5}',
+    b'{"clear": true, "delete": 5}',
+    b'{"clear": NaN}',
+    b'{"clear": true, "delete": ' + b"[" * 1000 + b"]" * 1000 + b"}",
+]
 
 
 async def test_a_queue_item_has_five_members(serve: Any) -> None:
@@ -86,7 +102,10 @@ async def test_a_history_entry(live: Live) -> None:
     assert (status["status_str"], status["completed"]) == ("success", True)
     assert [kind for kind, _ in status["messages"]] == ["execution_start", "execution_cached", "execution_success"]
     assert [set(data) for _, data in status["messages"]] == [
-        {"prompt_id", "timestamp"}, {"nodes", "prompt_id", "timestamp"}, {"prompt_id", "timestamp"}]
+        {"prompt_id", "timestamp"},
+        {"nodes", "prompt_id", "timestamp"},
+        {"prompt_id", "timestamp"},
+    ]
     assert (await live.get("/history/h")).json() == {"h": entry}
 
 
@@ -100,7 +119,9 @@ async def test_a_failure_in_history(live: Live) -> None:
     assert data["exception_message"].startswith("as it was told")
 
 
-@pytest.mark.parametrize("prompt_id", ["unknown", "%2F", "%2e%2e", "%ff", "%00", "%F0%9F%A6%86", "a" * 1000, "%22", "null"])
+@pytest.mark.parametrize(
+    "prompt_id", ["unknown", "%2F", "%2e%2e", "%ff", "%00", "%F0%9F%A6%86", "a" * 1000, "%22", "null"]
+)
 async def test_an_id_that_nobody_knows_has_no_history(live: Live, prompt_id: str) -> None:
     import yarl
 
@@ -117,16 +138,47 @@ async def test_what_waits_or_runs_has_no_history(serve: Any) -> None:
 
 
 PAGES: list[tuple[str, list[int]]] = [
-    ("", list(range(15))), ("max_items=2", [13, 14]), ("max_items=2&offset=1", [1, 2]), ("offset=2", list(range(2, 15))),
-    ("offset=0", list(range(15))), ("offset=99", []), ("offset=-1", list(range(15))), ("offset=-99", list(range(15))),
-    ("max_items=0", []), ("max_items=-1", []), ("max_items=99", list(range(15))), ("max_items=0&offset=3", []),
-    ("max_items=3&offset=-1", [12, 13, 14]), ("max_items=3&offset=14", [14]), ("max_items=3&offset=15", []),
-    ("max_items=" + "9" * 50, list(range(15))), ("offset=" + "9" * 50, []), ("offset=-" + "9" * 50, list(range(15))),
-    ("max_items=9" + "9" * 50 + "&offset=9" + "9" * 50, []), ("max_items=%202%20", [13, 14]), ("max_items=2&max_items=5", [13, 14]),
-    ("other=1", list(range(15)))]
-NO_PAGES = ["max_items=", "offset=", "max_items=x", "offset=1.5", "max_items=1e3", "offset=null", "max_items=0x10", "max_items=%00",
-            "max_items=1" + "%20" * 30 + "x", "offset=" + "9" * 5000, "max_items[]=1&offset=[]", "offset=--1", "offset=%ff",
-            "offset=1%202", "max_items=nan", "offset=" + "7" * 20 + "x"]
+    ("", list(range(15))),
+    ("max_items=2", [13, 14]),
+    ("max_items=2&offset=1", [1, 2]),
+    ("offset=2", list(range(2, 15))),
+    ("offset=0", list(range(15))),
+    ("offset=99", []),
+    ("offset=-1", list(range(15))),
+    ("offset=-99", list(range(15))),
+    ("max_items=0", []),
+    ("max_items=-1", []),
+    ("max_items=99", list(range(15))),
+    ("max_items=0&offset=3", []),
+    ("max_items=3&offset=-1", [12, 13, 14]),
+    ("max_items=3&offset=14", [14]),
+    ("max_items=3&offset=15", []),
+    ("max_items=" + "9" * 50, list(range(15))),
+    ("offset=" + "9" * 50, []),
+    ("offset=-" + "9" * 50, list(range(15))),
+    ("max_items=9" + "9" * 50 + "&offset=9" + "9" * 50, []),
+    ("max_items=%202%20", [13, 14]),
+    ("max_items=2&max_items=5", [13, 14]),
+    ("other=1", list(range(15))),
+]
+NO_PAGES = [
+    "max_items=",
+    "offset=",
+    "max_items=x",
+    "offset=1.5",
+    "max_items=1e3",
+    "offset=null",
+    "max_items=0x10",
+    "max_items=%00",
+    "max_items=1" + "%20" * 30 + "x",
+    "offset=" + "9" * 5000,
+    "max_items[]=1&offset=[]",
+    "offset=--1",
+    "offset=%ff",
+    "offset=1%202",
+    "max_items=nan",
+    "offset=" + "7" * 20 + "x",
+]
 
 
 async def test_pages_of_history(live: Live) -> None:

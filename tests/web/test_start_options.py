@@ -32,38 +32,100 @@ def test_defaults() -> None:
     options = parsed()
     assert (options.listen, options.port, options.enable_cors_header) == ("127.0.0.1", 8188, None)
     assert (options.max_upload_size, options.max_running_prompts, options.pool, options.loop) == (100.0, 4, [], "auto")
-    assert (options.cache_bytes, options.cache_classic, options.cache_lru, options.cache_none) == (None, False, None, False)
+    assert (options.cache_bytes, options.cache_classic, options.cache_lru, options.cache_none) == (
+        None,
+        False,
+        None,
+        False,
+    )
 
 
-@pytest.mark.parametrize(("arguments", "name", "value"), [
-    (["--listen"], "listen", "0.0.0.0,::"), (["--listen", " ::1 , 127.0.0.1"], "listen", "::1,127.0.0.1"),
-    (["--port", "0"], "port", 0), (["--port", "65535"], "port", 65535), (["--enable-cors-header"], "enable_cors_header", "*"),
-    (["--enable-cors-header", "http://a"], "enable_cors_header", "http://a"), (["--max-upload-size", "0.01"], "max_upload_size", 0.01),
-    (["--pool", "cpu=4", "--pool", "blocking=16"], "pool", [("cpu", 4), ("blocking", 16)]),
-    (["--cache-bytes", "256MB"], "cache_bytes", 256 * 2**20), (["--cache-lru", "3"], "cache_lru", 3), (["--verbose"], "verbose", "DEBUG"),
-    (["--whitelist-custom-nodes", "a", "b"], "whitelist_custom_nodes", ["a", "b"]),
-    (["--extra-model-paths-config", "a", "b", "--extra-model-paths-config", "c"], "extra_model_paths_config",
-     [Path("a"), Path("b"), Path("c")]), (["--cancel-grace", "0"], "cancel_grace", 0.0), (["--loop", "asyncio"], "loop", "asyncio")])
+@pytest.mark.parametrize(
+    ("arguments", "name", "value"),
+    [
+        (["--listen"], "listen", "0.0.0.0,::"),
+        (["--listen", " ::1 , 127.0.0.1"], "listen", "::1,127.0.0.1"),
+        (["--port", "0"], "port", 0),
+        (["--port", "65535"], "port", 65535),
+        (["--enable-cors-header"], "enable_cors_header", "*"),
+        (["--enable-cors-header", "http://a"], "enable_cors_header", "http://a"),
+        (["--max-upload-size", "0.01"], "max_upload_size", 0.01),
+        (["--pool", "cpu=4", "--pool", "blocking=16"], "pool", [("cpu", 4), ("blocking", 16)]),
+        (["--cache-bytes", "256MB"], "cache_bytes", 256 * 2**20),
+        (["--cache-lru", "3"], "cache_lru", 3),
+        (["--verbose"], "verbose", "DEBUG"),
+        (["--whitelist-custom-nodes", "a", "b"], "whitelist_custom_nodes", ["a", "b"]),
+        (
+            ["--extra-model-paths-config", "a", "b", "--extra-model-paths-config", "c"],
+            "extra_model_paths_config",
+            [Path("a"), Path("b"), Path("c")],
+        ),
+        (["--cancel-grace", "0"], "cancel_grace", 0.0),
+        (["--loop", "asyncio"], "loop", "asyncio"),
+    ],
+)
 def test_what_is_understood(arguments: list[str], name: str, value: Any) -> None:
     assert getattr(parsed(*arguments), name) == value
 
 
-@pytest.mark.parametrize("arguments", [
-    ["--port", "70000"], ["--port", "-1"], ["--port", "x"], ["--port", "1.5"], ["--port", ""], ["--listen", ""],
-    ["--listen", "127.0.0.1,"], ["--listen", ","], ["--max-upload-size", "0"], ["--max-upload-size", "-1"],
-    ["--max-upload-size", "nan"], ["--max-upload-size", "inf"], ["--max-upload-size", "1e999"], ["--max-upload-size", "x"],
-    ["--max-running-prompts", "0"], ["--max-running-prompts", "1.5"], ["--cancel-grace", "-1"], ["--cancel-grace", "nan"],
-    ["--cancel-grace", "inf"], ["--hook-timeout", "0"], ["--hook-timeout", "inf"], ["--cache-lru", "0"], ["--cache-bytes", "-5"],
-    ["--cache-bytes", "many"], ["--cache-bytes", "5XB"], ["--cache-bytes", ""], ["--cache-bytes", "nan"], ["--pool", "cpu"],
-    ["--pool", "=4"], ["--pool", "cpu=0"], ["--pool", "cpu=-1"], ["--pool", "cpu=x"], ["--pool", "cpu=²"], ["--pool", "cpu=1.5"],
-    ["--pool", ""], ["--preview-size", "0"], ["--loop", "trio"], ["--verbose", "LOUD"], ["--cache-none", "--cache-classic"],
-    ["--cache-lru", "3", "--cache-bytes", "1MB"], ["--unknown"], ["positional"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--port", "70000"],
+        ["--port", "-1"],
+        ["--port", "x"],
+        ["--port", "1.5"],
+        ["--port", ""],
+        ["--listen", ""],
+        ["--listen", "127.0.0.1,"],
+        ["--listen", ","],
+        ["--max-upload-size", "0"],
+        ["--max-upload-size", "-1"],
+        ["--max-upload-size", "nan"],
+        ["--max-upload-size", "inf"],
+        ["--max-upload-size", "1e999"],
+        ["--max-upload-size", "x"],
+        ["--max-running-prompts", "0"],
+        ["--max-running-prompts", "1.5"],
+        ["--cancel-grace", "-1"],
+        ["--cancel-grace", "nan"],
+        ["--cancel-grace", "inf"],
+        ["--hook-timeout", "0"],
+        ["--hook-timeout", "inf"],
+        ["--cache-lru", "0"],
+        ["--cache-bytes", "-5"],
+        ["--cache-bytes", "many"],
+        ["--cache-bytes", "5XB"],
+        ["--cache-bytes", ""],
+        ["--cache-bytes", "nan"],
+        ["--pool", "cpu"],
+        ["--pool", "=4"],
+        ["--pool", "cpu=0"],
+        ["--pool", "cpu=-1"],
+        ["--pool", "cpu=x"],
+        ["--pool", "cpu=²"],
+        ["--pool", "cpu=1.5"],
+        ["--pool", ""],
+        ["--preview-size", "0"],
+        ["--loop", "trio"],
+        ["--verbose", "LOUD"],
+        ["--cache-none", "--cache-classic"],
+        ["--cache-lru", "3", "--cache-bytes", "1MB"],
+        ["--unknown"],
+        ["positional"],
+    ],
+)
 def test_what_is_refused_with_a_sentence(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
     assert "hanzo-studio: error: " in refused(capsys, *arguments)
 
 
-@given(st.integers(0, 2**40), st.sampled_from([("", 0), ("B", 0), ("K", 10), ("KB", 10), ("kib", 10), ("M", 20), ("MiB", 20),
-                                               ("gb", 30), ("T", 40)]), st.sampled_from(["", " "]))
+@given(
+    st.integers(0, 2**40),
+    st.sampled_from(
+        [("", 0), ("B", 0), ("K", 10), ("KB", 10), ("kib", 10), ("M", 20), ("MiB", 20), ("gb", 30), ("T", 40)]
+    ),
+    st.sampled_from(["", " "]),
+)
 def test_sizes_are_powers_of_1024(number: int, unit: tuple[str, int], blank: str) -> None:
     assert size(f"{number}{blank}{unit[0]}") == number * 2 ** unit[1]
 

@@ -22,9 +22,27 @@ POST_ONLY = sorted({route.path for route in ROUTES if route.method == "POST" and
 def test_the_table_of_the_contract_is_complete() -> None:
     named = {(route.method, route.path) for route in ROUTES}
     assert named >= {
-        *(("GET", path) for path in ("/prompt", "/queue", "/history", "/history/{prompt_id}", "/object_info", "/view",
-                                     "/system_stats", "/features", "/healthz", "/readyz", "/ws")),
-        *(("POST", path) for path in ("/prompt", "/queue", "/history", "/interrupt", "/free", "/upload/image", "/upload/mask"))}
+        *(
+            ("GET", path)
+            for path in (
+                "/prompt",
+                "/queue",
+                "/history",
+                "/history/{prompt_id}",
+                "/object_info",
+                "/view",
+                "/system_stats",
+                "/features",
+                "/healthz",
+                "/readyz",
+                "/ws",
+            )
+        ),
+        *(
+            ("POST", path)
+            for path in ("/prompt", "/queue", "/history", "/interrupt", "/free", "/upload/image", "/upload/mask")
+        ),
+    }
 
 
 async def test_health_and_readiness(live: Live) -> None:
@@ -43,11 +61,29 @@ async def test_system_stats(live: Live) -> None:
     said = (await live.get("/system_stats")).json()
     assert set(said) == {"system", "devices"}
     assert set(said["system"]) >= {
-        "os", "ram_total", "ram_free", "comfyui_version", "required_frontend_version", "python_version",
-        "pytorch_version", "embedded_python", "argv", "comfy_package_versions", "deploy_environment"}
+        "os",
+        "ram_total",
+        "ram_free",
+        "comfyui_version",
+        "required_frontend_version",
+        "python_version",
+        "pytorch_version",
+        "embedded_python",
+        "argv",
+        "comfy_package_versions",
+        "deploy_environment",
+    }
     assert 0 < said["system"]["ram_free"] <= said["system"]["ram_total"]
     for device in said["devices"]:
-        assert set(device) == {"name", "type", "index", "vram_total", "vram_free", "torch_vram_total", "torch_vram_free"}
+        assert set(device) == {
+            "name",
+            "type",
+            "index",
+            "vram_total",
+            "vram_free",
+            "torch_vram_total",
+            "torch_vram_free",
+        }
 
 
 @pytest.mark.parametrize("path", ["/", "/api/", "/index.html", "/?x=1"])
@@ -58,10 +94,39 @@ async def test_the_page(live: Live, path: str) -> None:
     assert b"<!doctype html>" in answer.body.lower()
 
 
-@pytest.mark.parametrize("path", [
-    "/api", "/nope", "/api/nope", "/nope.png", "//etc/passwd", "/../web/app.py", "/%2e%2e/app.py", "/..%2fapp.py", "/%2fetc%2fpasswd",
-    "/examples", "/examples/", "/%00", "/%ff", "/a%00b.js", "/" + "a" * 3000, "/" + "a/" * 1500, "/index.html/x", "/.", "/%2e",
-    "/~root", "/C:%5Cwindows", "/api/index.html%00", "/internal/logs", "/jobs", "/queue/", "/queue%2f", "/prompt/x", "/QUEUE"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api",
+        "/nope",
+        "/api/nope",
+        "/nope.png",
+        "//etc/passwd",
+        "/../web/app.py",
+        "/%2e%2e/app.py",
+        "/..%2fapp.py",
+        "/%2fetc%2fpasswd",
+        "/examples",
+        "/examples/",
+        "/%00",
+        "/%ff",
+        "/a%00b.js",
+        "/" + "a" * 3000,
+        "/" + "a/" * 1500,
+        "/index.html/x",
+        "/.",
+        "/%2e",
+        "/~root",
+        "/C:%5Cwindows",
+        "/api/index.html%00",
+        "/internal/logs",
+        "/jobs",
+        "/queue/",
+        "/queue%2f",
+        "/prompt/x",
+        "/QUEUE",
+    ],
+)
 async def test_a_path_that_is_nothing_is_not_found(live: Live, path: str) -> None:
     answer = await live.get(yarl.URL(live.running.url + path, encoded=True))
     assert (answer.status, answer.body) == (404, b""), answer.body[:200]
@@ -78,11 +143,31 @@ def test_no_link_leads_out_of_the_page(tmp_path: Path) -> None:
     (page / "loop").symlink_to(page / "loop")
     (page / "inside.js").symlink_to(page / "inner" / "ok.js")
     os.mkfifo(page / "pipe")
-    for path in ("link", "folder/secret", "../secret", "inner/../../secret", str(tmp_path / "secret"), "loop", "pipe", "inner",
-                 "inner/nope", "index.html/x", "\x00", "\ud800", "a" * 5000, "folder", ".", ".."):
+    for path in (
+        "link",
+        "folder/secret",
+        "../secret",
+        "inner/../../secret",
+        str(tmp_path / "secret"),
+        "loop",
+        "pipe",
+        "inner",
+        "inner/nope",
+        "index.html/x",
+        "\x00",
+        "\ud800",
+        "a" * 5000,
+        "folder",
+        ".",
+        "..",
+    ):
         assert _find_page_file(page, path) is None, path
-    for path, found in (("", "index.html"), ("inner/ok.js", "inner/ok.js"), ("inside.js", "inner/ok.js"),
-                        ("inner/../index.html", "index.html")):
+    for path, found in (
+        ("", "index.html"),
+        ("inner/ok.js", "inner/ok.js"),
+        ("inside.js", "inner/ok.js"),
+        ("inner/../index.html", "index.html"),
+    ):
         assert _find_page_file(page, path) == (page / found).resolve()
 
 
@@ -142,18 +227,28 @@ async def test_methods(live: Live, prefix: str) -> None:
 
 
 async def test_ws_without_a_socket_says_what_it_is(live: Live) -> None:
-    for headers in ({}, {"Upgrade": "websocket"}, {"Upgrade": "h2c", "Connection": "Upgrade"},
-                    {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"},
-                    {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "99", "Sec-WebSocket-Key": "x"}):
+    for headers in (
+        {},
+        {"Upgrade": "websocket"},
+        {"Upgrade": "h2c", "Connection": "Upgrade"},
+        {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"},
+        {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "99", "Sec-WebSocket-Key": "x"},
+    ):
         answer = await live.get("/ws", headers=headers)
         assert (answer.status, len(answer.body) > 10) == (400, True), headers
 
 
 @pytest.mark.parametrize("length", [1001, 5000, 10_000])
 async def test_a_client_id_without_end_is_refused(live: Live, length: int) -> None:
-    answer = await live.get(f"/ws?clientId={'a' * length}", headers={
-        "Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13",
-        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="})
+    answer = await live.get(
+        f"/ws?clientId={'a' * length}",
+        headers={
+            "Upgrade": "websocket",
+            "Connection": "Upgrade",
+            "Sec-WebSocket-Version": "13",
+            "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+        },
+    )
     assert answer.status == 400
     assert len(answer.body) < 10 * length
 

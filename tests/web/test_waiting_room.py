@@ -38,7 +38,9 @@ def address(listening: socket.socket, room: WaitingRoom) -> Address:
     return name
 
 
-def ask(address: Address, method: str, path: str, body: bytes | None = None) -> tuple[int, http.client.HTTPMessage, bytes]:
+def ask(
+    address: Address, method: str, path: str, body: bytes | None = None
+) -> tuple[int, http.client.HTTPMessage, bytes]:
     connection = http.client.HTTPConnection(*address, timeout=10)
     with contextlib.closing(connection):
         connection.request(method, path, body)
@@ -56,13 +58,33 @@ def test_it_is_alive_and_not_ready(room: WaitingRoom, address: Address, prefix: 
     assert headers["Retry-After"] == "1"
 
 
-@pytest.mark.parametrize(("method", "path"), [
-    ("GET", "/queue"), ("POST", "/prompt"), ("PUT", "/x"), ("DELETE", "/x"), ("PATCH", "/x"), ("OPTIONS", "/"), ("POST", "/"),
-    ("GET", "/ws?clientId=x"), ("GET", "/healthz/x"), ("GET", "/apihealthz"), ("GET", "/%00"), ("HEAD", "/queue"),
-    ("GET", "*"), ("GET", "/" + "a" * 5000)])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/queue"),
+        ("POST", "/prompt"),
+        ("PUT", "/x"),
+        ("DELETE", "/x"),
+        ("PATCH", "/x"),
+        ("OPTIONS", "/"),
+        ("POST", "/"),
+        ("GET", "/ws?clientId=x"),
+        ("GET", "/healthz/x"),
+        ("GET", "/apihealthz"),
+        ("GET", "/%00"),
+        ("HEAD", "/queue"),
+        ("GET", "*"),
+        ("GET", "/" + "a" * 5000),
+    ],
+)
 def test_everything_else_is_not_there_yet(address: Address, method: str, path: str) -> None:
     status, headers, body = ask(address, method, path)
-    assert (status, headers["Retry-After"], headers["Connection"], headers["Cache-Control"]) == (503, "1", "close", "no-store")
+    assert (status, headers["Retry-After"], headers["Connection"], headers["Cache-Control"]) == (
+        503,
+        "1",
+        "close",
+        "no-store",
+    )
     assert (body == b"") is (method == "HEAD")
     assert int(headers["Content-Length"]) > 0
 
@@ -84,11 +106,21 @@ def test_one_who_sends_a_body_sees_the_answer(address: Address, length: int) -> 
     assert json.loads(body)["status"] == "starting"
 
 
-@pytest.mark.parametrize("said", [
-    b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n", b"GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n",
-    b"GET / HTTP/1.1\r\nContent-Length: \xc2\xb2\r\n\r\n", b"FOO / HTTP/1.1\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"\r\n\r\n",
-    b"\x16\x03\x01\x02\x00\x01", b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 200 + b"\r\n",
-    b"GET /\xff\xfe HTTP/1.1\r\n\r\n"])
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
+        b"GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nContent-Length: \xc2\xb2\r\n\r\n",
+        b"FOO / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01",
+        b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 200 + b"\r\n",
+        b"GET /\xff\xfe HTTP/1.1\r\n\r\n",
+    ],
+)
 def test_nonsense_harms_nobody(address: Address, said: bytes, capfd: pytest.CaptureFixture[str]) -> None:
     with socket.create_connection(address, timeout=10) as one, contextlib.suppress(ConnectionError):
         one.sendall(said)

@@ -34,12 +34,29 @@ from web.bad_request import BadRequest
 
 CLEAN_TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-2**63, 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False) | CLEAN_TEXT,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(CLEAN_TEXT, inner, max_size=4), max_leaves=20)
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | CLEAN_TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(CLEAN_TEXT, inner, max_size=4),
+    max_leaves=20,
+)
 FOREIGN = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.sampled_from([object(), 1j, {1}, Outcome.FAILED]),
-    lambda inner: st.lists(inner, max_size=4) | st.tuples(inner, inner)
-    | st.dictionaries(st.text() | st.integers() | st.tuples(st.integers()), inner, max_size=4), max_leaves=20)
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.binary()
+    | st.sampled_from([object(), 1j, {1}, Outcome.FAILED]),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.tuples(inner, inner)
+        | st.dictionaries(st.text() | st.integers() | st.tuples(st.integers()), inner, max_size=4)
+    ),
+    max_leaves=20,
+)
 
 
 def strictly(text: bytes) -> Any:
@@ -74,7 +91,9 @@ def test_bytes_are_json_or_refused(body: bytes) -> None:
         assert len(error.error["details"]) <= 200
 
 
-@given(st.recursive(st.text(), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3)))
+@given(
+    st.recursive(st.text(), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3))
+)
 def test_half_characters_are_replaced(value: Any) -> None:
     read = wire.decode_json(json.dumps(value).encode())
     json.dumps(read, ensure_ascii=False).encode()  # nothing is left that cannot be encoded
@@ -86,17 +105,64 @@ def test_half_a_character_in_bytes_is_replaced_too() -> None:
     assert wire.decode_json(b'"\xed\xa0\x80"') == "\ufffd"
 
 
-@pytest.mark.parametrize("body", [
-    b"NaN", b"Infinity", b"-Infinity", b'{"a": [NaN]}', b"1e999", b"-1e999", b'{"a": 1e400}', b"9" * 5000, b"1" * 4301 + b".0",
-    b'["\\ud800", NaN]', b'["\\ud800", 1e999]', b'["\\ud800", Infinity]', b"nan", b"inf"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"NaN",
+        b"Infinity",
+        b"-Infinity",
+        b'{"a": [NaN]}',
+        b"1e999",
+        b"-1e999",
+        b'{"a": 1e400}',
+        b"9" * 5000,
+        b"1" * 4301 + b".0",
+        b'["\\ud800", NaN]',
+        b'["\\ud800", 1e999]',
+        b'["\\ud800", Infinity]',
+        b"nan",
+        b"inf",
+    ],
+)
 def test_what_is_no_number_is_refused(body: bytes) -> None:
     assert refusal(body)["type"] == "invalid_json"
 
 
-@pytest.mark.parametrize("body", [
-    b"", b" ", b"{", b"}", b"[1,]", b'{"a":1,}', b"{a:1}", b"'x'", b"\xff", b'"\xff"', b"\x00", b'"\x00"', b'"\\u12"',
-    b'"\\x"', b"tru", b"None", b"1 2", b"{} {}", b"01", b"+1", b".5", b"1.", b"0x1", b"--1", b"\xef\xbb\xbf", b"//", b"[" * 1_000_000,
-    b'{"a":' * 300_000, b'"' + b"a" * 100_000, b"[" * 100 + b"\xff"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b" ",
+        b"{",
+        b"}",
+        b"[1,]",
+        b'{"a":1,}',
+        b"{a:1}",
+        b"'x'",
+        b"\xff",
+        b'"\xff"',
+        b"\x00",
+        b'"\x00"',
+        b'"\\u12"',
+        b'"\\x"',
+        b"tru",
+        b"None",
+        b"1 2",
+        b"{} {}",
+        b"01",
+        b"+1",
+        b".5",
+        b"1.",
+        b"0x1",
+        b"--1",
+        b"\xef\xbb\xbf",
+        b"//",
+        b"[" * 1_000_000,
+        b'{"a":' * 300_000,
+        b'"' + b"a" * 100_000,
+        b"[" * 100 + b"\xff",
+    ],
+)
 def test_what_is_no_json_is_refused_in_a_sentence(body: bytes) -> None:
     error = refusal(body)
     assert error["type"] == "invalid_json"
@@ -125,8 +191,14 @@ def test_the_last_of_two_equal_keys_counts_whoever_reads() -> None:
     assert wire.decode_json(b'{"a": 1, "a": 2, "b": "\\ud800"}') == {"a": 2, "b": "\ufffd"}
 
 
-@given(st.dictionaries(st.sampled_from([
-    "prompt", "client_id", "prompt_id", "number", "front", "extra_data", "partial_execution_targets", "other"]), JSON))
+@given(
+    st.dictionaries(
+        st.sampled_from(
+            ["prompt", "client_id", "prompt_id", "number", "front", "extra_data", "partial_execution_targets", "other"]
+        ),
+        JSON,
+    )
+)
 def test_a_submission_is_read_or_refused(body: dict[str, Any]) -> None:
     try:
         read = wire.decode_submission(json.dumps(body).encode(), 5)
@@ -143,7 +215,9 @@ def test_a_submission_is_read_or_refused(body: dict[str, Any]) -> None:
 @given(JSON, JSON)
 def test_equal_bodies_have_equal_keys(one: Any, other: Any) -> None:
     def key(prompt: Any, **fields: Any) -> str | None:
-        return wire.decode_submission(json.dumps({"prompt": prompt, "prompt_id": "x", **fields}).encode(), 0).content_key
+        return wire.decode_submission(
+            json.dumps({"prompt": prompt, "prompt_id": "x", **fields}).encode(), 0
+        ).content_key
 
     assert key(one) == key(one, number=5, front=True)
     assert (key(one) == key(other)) is (wire.dumps(one) == wire.dumps(other))
@@ -159,7 +233,9 @@ def test_secrets_leave_extra_data() -> None:
 
 def test_reading_takes_as_long_as_the_body_is() -> None:
     def seconds(nodes: int) -> float:
-        body = json.dumps({"prompt": {str(i): {"class_type": "X", "inputs": {"a": [str(i), 0]}} for i in range(nodes)}}).encode()
+        body = json.dumps(
+            {"prompt": {str(i): {"class_type": "X", "inputs": {"a": [str(i), 0]}} for i in range(nodes)}}
+        ).encode()
         taken = []
         for _ in range(3):
             began = time.perf_counter()
@@ -193,9 +269,17 @@ PLACE = NodePlace("n", "d", None, "r")
 
 def test_a_table_with_a_name_that_cannot_be_encoded_is_still_a_table() -> None:
     place = NodePlace("\ud800", "d", None, "r")
-    row = ProgressRow(value=1, max=2, state="running", node_id="\ud800", prompt_id="p", display_node_id="d", parent_node_id=None,
-                      real_node_id="r")
-    frame, = wire.FrameEncoder().encode(ProgressTabled(prompt_id="p", rows={place.node_id: row}))
+    row = ProgressRow(
+        value=1,
+        max=2,
+        state="running",
+        node_id="\ud800",
+        prompt_id="p",
+        display_node_id="d",
+        parent_node_id=None,
+        real_node_id="r",
+    )
+    (frame,) = wire.FrameEncoder().encode(ProgressTabled(prompt_id="p", rows={place.node_id: row}))
     table = json.loads(payload_of(frame.data)[1])["data"]["nodes"]
     assert table["\ud800"]["state"] == "running"
 
@@ -233,33 +317,92 @@ def frames(event: Any) -> list[tuple[str, Any, wire.Audience]]:
 
 STATUS = {"status": {"exec_info": {"queue_remaining": 3}}}
 OWN, OWN_OR_ALL, ALL = wire.Audience.OWN, wire.Audience.OWN_OR_ALL, wire.Audience.ALL
-ERROR = NodeError(exception_type="ValueError", exception_message="no\n", traceback=["t"], current_inputs={"a": [math.nan]})
+ERROR = NodeError(
+    exception_type="ValueError", exception_message="no\n", traceback=["t"], current_inputs={"a": [math.nan]}
+)
 FRAMES: list[tuple[Any, list[tuple[str, Any, wire.Audience]]]] = [
-    (PromptQueued(prompt_id="p", client_id=None, number=1, prompt={}, extra_data={}, outputs=[], remaining=3), [("status", STATUS, ALL)]),
-    (PromptStarted(prompt_id="p", remaining=3), [
-        ("status", STATUS, ALL), ("execution_start", {"prompt_id": "p", "timestamp": 0}, OWN)]),
-    (NodesCached(prompt_id="p", nodes=["n"]), [("execution_cached", {"nodes": ["n"], "prompt_id": "p", "timestamp": 0}, OWN)]),
-    (NodeStarted(prompt_id="p", place=PLACE), [("executing", {"node": "n", "display_node": "d", "prompt_id": "p"}, OWN)]),
-    (NodeFinished(prompt_id="p", place=PLACE, ui={"x": [1]}, is_output=True), [
-        ("executed", {"node": "n", "display_node": "d", "output": {"x": [1]}, "prompt_id": "p"}, OWN)]),
+    (
+        PromptQueued(prompt_id="p", client_id=None, number=1, prompt={}, extra_data={}, outputs=[], remaining=3),
+        [("status", STATUS, ALL)],
+    ),
+    (
+        PromptStarted(prompt_id="p", remaining=3),
+        [("status", STATUS, ALL), ("execution_start", {"prompt_id": "p", "timestamp": 0}, OWN)],
+    ),
+    (
+        NodesCached(prompt_id="p", nodes=["n"]),
+        [("execution_cached", {"nodes": ["n"], "prompt_id": "p", "timestamp": 0}, OWN)],
+    ),
+    (
+        NodeStarted(prompt_id="p", place=PLACE),
+        [("executing", {"node": "n", "display_node": "d", "prompt_id": "p"}, OWN)],
+    ),
+    (
+        NodeFinished(prompt_id="p", place=PLACE, ui={"x": [1]}, is_output=True),
+        [("executed", {"node": "n", "display_node": "d", "output": {"x": [1]}, "prompt_id": "p"}, OWN)],
+    ),
     (NodeFinished(prompt_id="p", place=PLACE, ui=None, is_output=False), []),
-    (NodeFinished(prompt_id="p", place=PLACE, ui=None, is_output=True, from_cache=True), [
-        ("executed", {"node": "n", "display_node": "d", "output": None, "prompt_id": "p"}, OWN)]),
-    (NodeProgressed(prompt_id="p", place=PLACE, value=1, maximum=2), [
-        ("progress", {"value": 1, "max": 2, "prompt_id": "p", "node": "n"}, OWN_OR_ALL)]),
-    (NodeFailed(prompt_id="p", place=PLACE, node_type="T", error=ERROR, executed=["a"], known=["a", "n"]), [
-        ("execution_error", {
-            "prompt_id": "p", "node_id": "r", "node_type": "T", "executed": ["a"], "exception_message": "no\n",
-            "exception_type": "ValueError", "traceback": ["t"], "current_inputs": {"a": [None]}, "current_outputs": ["a", "n"],
-            "timestamp": 0}, OWN)]),
-    (PromptFinished(prompt_id="p", outcome=Outcome.SUCCEEDED, remaining=3), [
-        ("execution_success", {"prompt_id": "p", "timestamp": 0}, OWN), ("status", STATUS, ALL),
-        ("executing", {"node": None, "prompt_id": "p"}, OWN)]),
-    (PromptFinished(prompt_id="p", outcome=Outcome.FAILED, remaining=3), [
-        ("status", STATUS, ALL), ("executing", {"node": None, "prompt_id": "p"}, OWN)]),
-    (PromptFinished(prompt_id="p", outcome=Outcome.INTERRUPTED, remaining=3, interrupted=PLACE, interrupted_type="T", executed=["a"]), [
-        ("execution_interrupted", {"prompt_id": "p", "node_id": "r", "node_type": "T", "executed": ["a"], "timestamp": 0}, OWN_OR_ALL),
-        ("status", STATUS, ALL), ("executing", {"node": None, "prompt_id": "p"}, OWN)])]
+    (
+        NodeFinished(prompt_id="p", place=PLACE, ui=None, is_output=True, from_cache=True),
+        [("executed", {"node": "n", "display_node": "d", "output": None, "prompt_id": "p"}, OWN)],
+    ),
+    (
+        NodeProgressed(prompt_id="p", place=PLACE, value=1, maximum=2),
+        [("progress", {"value": 1, "max": 2, "prompt_id": "p", "node": "n"}, OWN_OR_ALL)],
+    ),
+    (
+        NodeFailed(prompt_id="p", place=PLACE, node_type="T", error=ERROR, executed=["a"], known=["a", "n"]),
+        [
+            (
+                "execution_error",
+                {
+                    "prompt_id": "p",
+                    "node_id": "r",
+                    "node_type": "T",
+                    "executed": ["a"],
+                    "exception_message": "no\n",
+                    "exception_type": "ValueError",
+                    "traceback": ["t"],
+                    "current_inputs": {"a": [None]},
+                    "current_outputs": ["a", "n"],
+                    "timestamp": 0,
+                },
+                OWN,
+            )
+        ],
+    ),
+    (
+        PromptFinished(prompt_id="p", outcome=Outcome.SUCCEEDED, remaining=3),
+        [
+            ("execution_success", {"prompt_id": "p", "timestamp": 0}, OWN),
+            ("status", STATUS, ALL),
+            ("executing", {"node": None, "prompt_id": "p"}, OWN),
+        ],
+    ),
+    (
+        PromptFinished(prompt_id="p", outcome=Outcome.FAILED, remaining=3),
+        [("status", STATUS, ALL), ("executing", {"node": None, "prompt_id": "p"}, OWN)],
+    ),
+    (
+        PromptFinished(
+            prompt_id="p",
+            outcome=Outcome.INTERRUPTED,
+            remaining=3,
+            interrupted=PLACE,
+            interrupted_type="T",
+            executed=["a"],
+        ),
+        [
+            (
+                "execution_interrupted",
+                {"prompt_id": "p", "node_id": "r", "node_type": "T", "executed": ["a"], "timestamp": 0},
+                OWN_OR_ALL,
+            ),
+            ("status", STATUS, ALL),
+            ("executing", {"node": None, "prompt_id": "p"}, OWN),
+        ],
+    ),
+]
 
 
 @pytest.mark.parametrize(("event", "expected"), FRAMES, ids=lambda one: type(one).__name__)
@@ -272,7 +415,9 @@ def test_what_an_event_says_and_to_whom(event: Any, expected: Any) -> None:
 
 
 def test_a_blocked_node_is_told_as_an_error() -> None:
-    (kind, data, audience), = frames(NodeBlocked(prompt_id="p", place=PLACE, node_type="T", message="stop", executed=[]))
+    ((kind, data, audience),) = frames(
+        NodeBlocked(prompt_id="p", place=PLACE, node_type="T", message="stop", executed=[])
+    )
     assert (kind, audience, data["exception_message"]) == ("execution_error", OWN_OR_ALL, "Execution Blocked: stop")
 
 
@@ -286,10 +431,18 @@ def test_previews_with_and_without_metadata(kind: str, number: int, mime: str) -
     assert (opcode, payload) == (2, struct.pack(">II", 1, number) + b"bytes")
     opcode, payload = payload_of(with_metadata.data)
     event_type, length = struct.unpack(">II", payload[:8])
-    assert (opcode, event_type, payload[8 + length:]) == (2, 4, b"bytes")
-    assert strictly(payload[8:8 + length]) == {
-        "node_id": "n", "prompt_id": "p", "display_node_id": "d", "parent_node_id": None, "real_node_id": "r", "image_type": mime}
-    event = NodeProgressed(prompt_id="p", place=PLACE, value=1, maximum=2, preview=b"bytes", preview_format=kind, registry_only=True)
+    assert (opcode, event_type, payload[8 + length :]) == (2, 4, b"bytes")
+    assert strictly(payload[8 : 8 + length]) == {
+        "node_id": "n",
+        "prompt_id": "p",
+        "display_node_id": "d",
+        "parent_node_id": None,
+        "real_node_id": "r",
+        "image_type": mime,
+    }
+    event = NodeProgressed(
+        prompt_id="p", place=PLACE, value=1, maximum=2, preview=b"bytes", preview_format=kind, registry_only=True
+    )
     assert [frame.wants_metadata for frame in wire.FrameEncoder().encode(event)] == [True]
 
 
@@ -299,14 +452,22 @@ def test_text_frames_count_bytes_not_characters() -> None:
 
 def test_a_large_table_holds_what_runs_and_what_changed() -> None:
     def row(index: int, state: str) -> ProgressRow:
-        return ProgressRow(value=0, max=1, state=state, node_id=f"{index}", prompt_id="p" * 30, display_node_id=f"{index}",
-                           parent_node_id=None, real_node_id=f"{index}")
+        return ProgressRow(
+            value=0,
+            max=1,
+            state=state,
+            node_id=f"{index}",
+            prompt_id="p" * 30,
+            display_node_id=f"{index}",
+            parent_node_id=None,
+            real_node_id=f"{index}",
+        )
 
     encoder = wire.FrameEncoder()
     rows = {f"{index}": row(index, "finished") for index in range(4000)}
 
     def told() -> set[str]:
-        frame, = encoder.encode(ProgressTabled(prompt_id="p", rows=rows))
+        (frame,) = encoder.encode(ProgressTabled(prompt_id="p", rows=rows))
         return set(json.loads(payload_of(frame.data)[1])["data"]["nodes"])
 
     assert told() == set(rows)
@@ -316,7 +477,19 @@ def test_a_large_table_holds_what_runs_and_what_changed() -> None:
 
 
 def test_a_prompt_that_never_started_has_a_history() -> None:
-    entry = HistoryEntry(prompt_id="p", client_id=None, number=1, prompt={}, extra_data={}, outputs_wanted=["n"], queued_at=1,
-                         outcome=Outcome.FAILED)
+    entry = HistoryEntry(
+        prompt_id="p",
+        client_id=None,
+        number=1,
+        prompt={},
+        extra_data={},
+        outputs_wanted=["n"],
+        queued_at=1,
+        outcome=Outcome.FAILED,
+    )
     assert wire.history_entry(entry) == {
-        "prompt": [1, "p", {}, {}, ["n"]], "outputs": {}, "status": {"status_str": "error", "completed": False, "messages": []}, "meta": {}}
+        "prompt": [1, "p", {}, {}, ["n"]],
+        "outputs": {},
+        "status": {"status_str": "error", "completed": False, "messages": []},
+        "meta": {},
+    }
