@@ -37,21 +37,12 @@ from .graph_builder import GraphBuilder
 from .identifiers import ClientId, NodeId, PromptId
 from .loop_watchdog import LoopWatchdog
 from .node_caller import CallerSettings
-from .node_interface import (
-    CurrentNodeContext,
-    Hook,
-    InputSpec,
-    InterruptProcessing,
-    NodeDefinition,
-    NodeInterface,
-    check_interrupted,
-    get_current_node,
-)
+from .node_context import CurrentNodeContext, InterruptProcessing, check_interrupted, get_current_node
+from .node_interface import Hook, InputSpec, NodeDefinition, NodeInterface, PromptScope
 from .node_registry import NodeRegistry
 from .node_values import ExecutionBlocker, NodeResult
 from .output_cache import CacheRule, OutputCache
 from .progress import ProgressBar, report_progress
-from .prompt_scope import PromptScope
 from .scheduler import QueueEntry, SchedulerSettings
 from .store import HistoryEntry, MemoryStore
 

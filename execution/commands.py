@@ -6,8 +6,7 @@ from typing import Any
 from msgspec import Struct
 
 from .identifiers import CallId, NodeId, PromptId
-from .node_interface import NodeDefinition, NodeInterface
-from .prompt_scope import PromptScope
+from .node_interface import NodeDefinition, NodeInterface, PromptScope
 
 
 class Command(Struct):

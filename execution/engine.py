@@ -23,11 +23,10 @@ from .event_broadcast import EventBroadcast, Listener, Subscription
 from .events import Event, PromptDropped, PromptFinished
 from .identifiers import ClientId, NodeId, PromptId
 from .node_caller import CallerSettings, LocalNodeCaller
-from .node_interface import NodeDefinition
+from .node_interface import NodeDefinition, PromptScope
 from .node_registry import NodeRegistry
 from .output_cache import OutputCache
 from .progress import EncodePreview, ProgressDesk, ProgressTables
-from .prompt_scope import PromptScope
 from .scheduler import QueueEntry, Scheduler, SchedulerSettings
 from .store import HistoryEntry, JobStore, MemoryStore
 from .validation import CheckedGraph, add_answer, check_graph, conclude, read_graph
@@ -190,7 +189,8 @@ class Engine:
         def check() -> CheckedGraph:
             read = read_graph(submission.prompt, self.registry)
             interfaces, failed = self._caller.describe(read.definitions, lambda name: asked.__setitem__(0, name))
-            return check_graph(read, interfaces, failed, submission.targets, self._scheduler.pools)
+            return check_graph(read, interfaces, failed, submission.targets,
+                               self._scheduler.pools.impossible)
 
         try:
             checked: CheckedGraph = await self._caller.on_validation_lane(check)

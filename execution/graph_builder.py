@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any
 
-from .node_interface import get_current_node
+from .node_context import get_current_node
 from .prompt_graph import is_link
 
 LONGEST_ID = 96

@@ -24,25 +24,22 @@ from .commands import CallNode, TakeFingerprints
 from .errors import InvariantViolated, NodeInputError, NodeNotFoundError
 from .events import NodeError
 from .identifiers import CallId, NodeId, PromptId
-from .node_errors import describe_error
-from .node_instances import NodeInstances
-from .node_interface import (
+from .node_context import (
     CurrentNodeContext,
-    Hook,
     InterruptProcessing,
     NodeCall,
-    NodeDefinition,
-    NodeInterface,
     OpenCalls,
     ProgressReport,
     books_of_open_calls,
     enter_node,
 )
+from .node_errors import describe_error
+from .node_instances import NodeInstances
+from .node_interface import Hook, NodeDefinition, NodeInterface, PromptScope
 from .node_lanes import LoopMailbox, NodeLanes, ThreadLane
 from .node_registry import NodeRegistry
 from .node_values import ExecutionBlocker, NodeResult
 from .prompt_graph import GraphNode, parse_expansion
-from .prompt_scope import PromptScope
 from .validation import ValidatorCall
 
 log = logging.getLogger("studio.nodes")

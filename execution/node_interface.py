@@ -1,23 +1,21 @@
-"""All that the engine knows of a node, whatever generation it was written for, and all that a node knows of us.
+"""All that the engine knows of a node, whatever generation it was written for.
 
-`NodeDefinition` is what an adapter of `nodes/packs` makes of a class. `NodeInterface` is what that class declares
-for one prompt. `CurrentNodeContext` is the node's only way out: progress, previews, and whether to stop.
+`NodeDefinition` is what an adapter of `nodes/packs` makes of a class, `NodeInterface` what that class declares for one
+prompt, and `PromptScope` what the adapters may know of that prompt.
 """
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from contextvars import ContextVar, Token
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
-from weakref import WeakSet
+from typing import Any, TypeVar
 
 from msgspec import Struct
 
-from .identifiers import CallId, NodeId, PromptId
+from .identifiers import NodeId, PromptId
 from .node_values import NodeResult
-from .prompt_scope import PromptScope
+from .prompt_graph import GraphNode
 
-CONVERSIONS: Mapping[str, type] = {"INT": int, "FLOAT": float, "STRING": str, "BOOLEAN": bool}
+T = TypeVar("T")
 
 
 class InputSpec(Struct, frozen=True, gc=False):
@@ -114,6 +112,48 @@ class Hook:
         return self.replaces_checks and self.takes(name)
 
 
+class PromptScope:
+    """One prompt as its nodes see it: its settings and its graph, expansions included.
+
+    Adapters keep what belongs to a generation of nodes (a mutable copy of the prompt, say) under a key of their
+    own with `kept`; the engine never looks at it.
+    """
+
+    __slots__ = ("_kept", "definitions", "displays", "extra_data", "fingerprints", "interfaces", "nodes", "parents", "prompt_id",
+                 "secrets", "submitted")
+
+    def __init__(self, prompt_id: PromptId, submitted: Mapping[str, Any], extra_data: Mapping[str, Any],
+                 nodes: Mapping[NodeId, GraphNode], definitions: "dict[str, NodeDefinition]",
+                 interfaces: dict[str, NodeInterface]) -> None:
+        self.prompt_id = prompt_id
+        self.submitted = submitted
+        """The prompt as it was posted, with its constants converted."""
+        self.extra_data = extra_data
+        self.secrets: Mapping[str, Any] = {}
+        """What belongs to `extra_data` for nodes and is shown to nobody else."""
+        self.nodes: dict[NodeId, GraphNode] = dict(nodes)
+        self.definitions = definitions
+        self.interfaces = interfaces
+        """What the classes of this prompt declare; each was asked once. Expansions add theirs."""
+        self.fingerprints: dict[NodeId, Any] = {}
+        """What the change checks of nodes answered."""
+        self.parents: dict[NodeId, NodeId] = {}
+        """For a node of an expansion: the node that it replaces."""
+        self.displays: dict[NodeId, NodeId] = {}
+        self._kept: dict[str, Any] = {}
+
+    def kept(self, key: str, make: Callable[["PromptScope"], T]) -> T:
+        """What an adapter keeps for this prompt; made on first use."""
+        if key not in self._kept:
+            self._kept[key] = make(self)
+        value: T = self._kept[key]
+        return value
+
+    def added_nodes(self) -> Iterator[NodeId]:
+        """Ids of the nodes that expansions brought, oldest first."""
+        return iter(self.parents)
+
+
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class NodeDefinition:
     """One class of nodes, ready to be called."""
@@ -146,140 +186,3 @@ class NodeDefinition:
     fingerprint: Hook | None = None
     lazy_check: Callable[[Any], Callable[..., Any]] | None = None
     lazy_check_is_async: bool = False
-
-
-class InterruptProcessing(Exception):
-    """Raised inside a node to stop it: the user cancelled its prompt."""
-
-
-class NodeCall:
-    """One call of a node while it lasts. A call that several prompts share belongs to the first of them, and
-    passes to the next when that one is cancelled: `prompt_id` and `node_id` change then."""
-
-    is_cancelled = False
-    has_reported = False
-    """It told progress: what it told last goes out before its end."""
-
-    def __init__(self, call_id: CallId, prompt_id: PromptId, node_id: NodeId, definition: NodeDefinition,
-                 report: "ProgressReport") -> None:
-        self.call_id = call_id
-        self.prompt_id = prompt_id
-        self.node_id = node_id
-        self.definition = definition
-        self.report = report
-
-
-class ProgressReport(Protocol):
-    """Takes what a node tells of itself, from any thread."""
-
-    def __call__(self, call: NodeCall, node_id: NodeId, value: float, maximum: float, preview: Any,
-                 registry_only: bool) -> None: ...
-
-
-C = TypeVar("C", bound=NodeCall)
-
-
-class OpenCalls(dict[CallId, C]):
-    """Calls that have not ended, of one engine."""
-
-    __hash__ = object.__hash__  # type: ignore[assignment]
-
-
-books_of_open_calls: WeakSet[OpenCalls[Any]] = WeakSet()
-"""Those of all engines of this process: where a thread without a context finds its node."""
-
-
-class CurrentNodeContext:
-    """Which node is being called, for the code that it calls. As a context manager it says so to what is inside.
-
-    `prompt_id` and `unique_id` name prompt and node (`node_id` is the same), `list_index` the element of a mapped
-    call, or None. It follows the code into tasks, `asyncio.to_thread` and thread pools entered with a copied
-    context.
-    """
-
-    call: NodeCall | None = None
-    numbering: Any = None
-    """Counts the subgraphs that this call builds; kept for the builder of graphs."""
-    _outer: "CurrentNodeContext | None" = None
-    _tokens: "list[Token[CurrentNodeContext | None]] | None" = None
-
-    def __init__(self, prompt_id: str, unique_id: str, list_index: int | None = None, *,
-                 call: NodeCall | None = None) -> None:
-        self._prompt_id = prompt_id
-        self._node_id = unique_id
-        self.list_index = list_index
-        if call is not None:
-            self.call = call
-            return
-        outer = _current_node.get()
-        if outer is not None and outer.prompt_id == prompt_id:
-            self.call = outer.call
-            if outer.unique_id == unique_id and outer.list_index == list_index:
-                self._outer = outer
-
-    @property
-    def prompt_id(self) -> str:
-        call = self.call
-        return self._prompt_id if call is None else call.prompt_id
-
-    @property
-    def unique_id(self) -> str:
-        # Empty where the engine made this context: then it follows a shared call to its next prompt.
-        return self._node_id or (self.call.node_id if self.call is not None else "")
-
-    @property
-    def node_id(self) -> str:
-        return self.unique_id
-
-    @property
-    def outermost(self) -> "CurrentNodeContext":
-        """The first of the contexts within each other that name the same node and index."""
-        return self if self._outer is None else self._outer.outermost
-
-    def __enter__(self) -> "CurrentNodeContext":
-        if self._tokens is None:
-            self._tokens = []
-        self._tokens.append(_current_node.set(self))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        assert self._tokens is not None
-        _current_node.reset(self._tokens.pop())
-
-    def __repr__(self) -> str:
-        return f"CurrentNodeContext({self.prompt_id!r}, {self.unique_id!r}, {self.list_index!r})"
-
-
-_current_node: ContextVar[CurrentNodeContext | None] = ContextVar("current_node", default=None)
-
-
-def get_current_node() -> CurrentNodeContext | None:
-    """The node that this code runs for, or None outside of one."""
-    return _current_node.get()
-
-
-def enter_node(context: CurrentNodeContext) -> None:
-    """Set the context for the rest of this task or copied context. For the caller of nodes alone."""
-    _current_node.set(context)
-
-
-def find_call(node_id: str | None = None) -> NodeCall | None:
-    """The call that this code belongs to; without a context the only one that it can be, else None."""
-    context = _current_node.get()
-    if context is not None and context.call is not None:
-        return context.call
-    candidates: list[NodeCall] = [call for book in list(books_of_open_calls) for call in list(book.values())
-                                  if node_id is None or call.node_id == node_id]
-    if len({call.prompt_id for call in candidates}) != 1:
-        return None
-    return candidates[-1]
-
-
-def check_interrupted() -> None:
-    """Stop here if the user cancelled this prompt. Long plain nodes call this now and then.
-
-    :raises InterruptProcessing: the prompt of this node was cancelled.
-    """
-    call = find_call()
-    if call is not None and call.is_cancelled:
-        raise InterruptProcessing

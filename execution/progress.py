@@ -22,7 +22,7 @@ from .events import (
     PromptFinished,
 )
 from .identifiers import CallId, NodeId, PromptId
-from .node_interface import CurrentNodeContext, InterruptProcessing, NodeCall, find_call, get_current_node
+from .node_context import CurrentNodeContext, InterruptProcessing, NodeCall, find_call, get_current_node
 from .node_lanes import LoopMailbox, ThreadLane
 
 log = logging.getLogger("studio.progress")

@@ -7,9 +7,9 @@ from msgspec import Struct
 
 from .events import NodeError
 from .identifiers import CallId, ClientId, NodeId, PromptId
+from .node_interface import PromptScope
 from .node_values import OutputRecord
 from .prompt_graph import GraphNode, Link
-from .prompt_scope import PromptScope
 
 
 class Stimulus(Struct, kw_only=True):

@@ -6,7 +6,7 @@ what the classes declare and names the validators to ask, `conclude` adds what t
 
 import math
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -17,7 +17,6 @@ from .node_interface import InputSpec, NodeDefinition, NodeInterface
 from .node_registry import NodeRegistry
 from .node_values import ExecutionBlocker
 from .prompt_graph import GraphNode, order_by_sources, parse_links, remaining_paths
-from .resource_pools import ResourcePools
 
 MOST_REPORTED_NODES = 100
 MOST_REPORTED_ERRORS = 20
@@ -178,10 +177,12 @@ def _missing_classes(missing: list[tuple[str, Any, str]]) -> PromptRejected:
 
 
 def check_graph(read: ReadGraph, interfaces: dict[str, NodeInterface], failed: Mapping[str, BaseException],
-                targets: Sequence[str] | None, pools: ResourcePools) -> CheckedGraph:
+                targets: Sequence[str] | None,
+                never_fits: Callable[[tuple[tuple[str, int], ...]], str | None]) -> CheckedGraph:
     """Compare a graph with what its classes declare. Constants are converted in place.
 
     :param failed: classes whose declaration could not be had, and why.
+    :param never_fits: why the needs of a class can never be met, or None.
     :param targets: output nodes to which the prompt is limited, or None.
     :raises PromptRejected: nothing to do.
     """
@@ -196,7 +197,7 @@ def check_graph(read: ReadGraph, interfaces: dict[str, NodeInterface], failed: M
     whole_order = order if len(order) == len(nodes) else order_by_sources(nodes, [*order, *nodes]).order
     checked = CheckedGraph(nodes, definitions, interfaces, outputs, order, whole_order,
                            remaining_paths(nodes, whole_order), {}, set(), {}, [])
-    checker = _Checker(checked, read.without_inputs, failed, pools)
+    checker = _Checker(checked, read.without_inputs, failed, never_fits)
     is_needed = set(outputs)
     for node_id in reversed(order):  # consumers first: only declared links carry the need for a check on
         if node_id in is_needed:
@@ -213,15 +214,14 @@ class _Checker:
     """Checks nodes one by one, into a CheckedGraph."""
 
     def __init__(self, checked: CheckedGraph, without_inputs: set[NodeId], failed: Mapping[str, BaseException],
-                 pools: ResourcePools) -> None:
+                 never_fits: Callable[[tuple[tuple[str, int], ...]], str | None]) -> None:
         self._checked = checked
         self._without_inputs = without_inputs
         self._failed = failed
-        self._pools = pools
         self._outputs = set(checked.outputs)
         self._fits: dict[tuple[int, int], bool] = {}
         self._impossible = {name: problem for name, definition in checked.definitions.items()
-                            if (problem := pools.impossible(definition.needs)) is not None}
+                            if (problem := never_fits(definition.needs)) is not None}
 
     def check(self, node: GraphNode, is_needed: set[NodeId]) -> None:
         checked, node_id = self._checked, node.node_id
@@ -439,17 +439,22 @@ def conclude(checked: CheckedGraph) -> Verdict:
                 mark |= marks.get(link.source, 0)
         marks[node_id] = mark
     good = [node_id for node_id in checked.outputs if not marks[node_id]]
+    alike: dict[int, list[tuple[int, NodeId]]] = {}  # outputs, with their places, by what they depend on
+    for place, node_id in enumerate(checked.outputs):
+        alike.setdefault(marks[node_id], []).append((place, node_id))
     node_errors: dict[str, Any] = {}
     for node_id in reported:
         reports = checked.errors[node_id]
-        dependent = [one for one in checked.outputs if marks[one] & bit[node_id]]
-        named = _some(dependent)
+        groups = [group for mark, group in alike.items() if mark & bit[node_id]]
+        first = sorted(one for group in groups for one in group[:MOST_REPORTED_NODES])
+        named = _some([one for _, one in first])
+        dependents = sum(map(len, groups))
         node_errors[node_id] = {"errors": reports[:MOST_REPORTED_ERRORS], "dependent_outputs": named,
                                 "class_type": checked.nodes[node_id].class_type}
         if len(reports) > MOST_REPORTED_ERRORS:
             node_errors[node_id]["omitted_errors"] = len(reports) - MOST_REPORTED_ERRORS
-        if len(dependent) > len(named):
-            node_errors[node_id]["omitted_outputs"] = len(dependent) - len(named)
+        if dependents > len(named):
+            node_errors[node_id]["omitted_outputs"] = dependents - len(named)
     if good:
         return Verdict(good, node_errors)
     own = (report for node_id in checked.outputs for report in checked.errors.get(node_id, ()))

@@ -20,6 +20,19 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _PICTURES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 
 
+LARGEST_COMMAND = 2**20
+"""Bytes of a body that is decoded on the loop: ids of ten thousand prompts are less than half of it."""
+
+
+async def read_command(request: web.Request) -> bytes:
+    """The body of a request that is no upload and no prompt.
+
+    :raises web.HTTPRequestEntityTooLarge: it is larger than any command has a reason to be.
+    """
+    limit = min(LARGEST_COMMAND, round(request.app[SETTINGS].max_upload_size))
+    return await request.clone(client_max_size=limit).read()
+
+
 def json_response(value: object, status: int = 200) -> web.Response:
     return web.Response(body=wire.dumps(value), status=status, content_type="application/json", charset="utf-8")
 

@@ -10,7 +10,7 @@ from execution import PromptId
 from . import wire
 from .app_keys import ENGINE
 from .bad_request import BadRequest
-from .middlewares import json_response
+from .middlewares import json_response, read_command
 
 routes = web.RouteTableDef()
 
@@ -42,7 +42,7 @@ async def submit(request: web.Request) -> web.Response:
 async def interrupt(request: web.Request) -> web.Response:
     """An empty body, or one that is no JSON, means every running prompt."""
     try:
-        said = wire.decode_json(await request.read())
+        said = wire.decode_json(await read_command(request))
     except BadRequest:
         said = {}
     if not isinstance(said, dict):
@@ -56,7 +56,7 @@ async def interrupt(request: web.Request) -> web.Response:
 
 @routes.post("/free")
 async def free(request: web.Request) -> web.Response:
-    said = wire.decode_object(await request.read())
+    said = wire.decode_object(await read_command(request))
     for name in ("unload_models", "free_memory"):
         if not isinstance(said.get(name, False), bool):
             raise BadRequest("invalid_field", f"{name} must be true or false.", name)

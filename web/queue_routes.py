@@ -10,7 +10,7 @@ from execution import HistoryEntry, PromptId
 from . import wire
 from .app_keys import ENGINE
 from .bad_request import BadRequest
-from .middlewares import json_response
+from .middlewares import json_response, read_command
 
 routes = web.RouteTableDef()
 
@@ -24,7 +24,7 @@ async def queue(request: web.Request) -> web.Response:
 
 @routes.post("/queue")
 async def change_queue(request: web.Request) -> web.Response:
-    wants_all, prompt_ids = _clear_and_delete(await request.read())
+    wants_all, prompt_ids = _clear_and_delete(await read_command(request))
     engine = request.app[ENGINE]
     if wants_all:
         engine.remove_pending()
@@ -49,7 +49,7 @@ async def history_of(request: web.Request) -> web.Response:
 
 @routes.post("/history")
 async def change_history(request: web.Request) -> web.Response:
-    wants_all, prompt_ids = _clear_and_delete(await request.read())
+    wants_all, prompt_ids = _clear_and_delete(await read_command(request))
     store = request.app[ENGINE].history
     if wants_all:
         store.clear()

@@ -94,7 +94,7 @@ def build_parser() -> argparse.ArgumentParser:
     running.add_argument("--cancel-grace", type=at_least(0, float), default=5.0, metavar="SECONDS",
                          help="how long the clean-up of a cancelled async node is waited for (default 5)")
     running.add_argument("--hook-timeout", type=at_least(0.001, float), default=60.0, metavar="SECONDS",
-                         help="how long a validator, change check or INPUT_TYPES may take (default 60)")
+                         help="how long a validator, a change check or a declaration of inputs may take (default 60)")
     running.add_argument("--loop", choices=("auto", "asyncio", "uvloop"), default="auto",
                          help="the event loop; auto takes uvloop where it is installed")
     keeping = parser.add_argument_group("keeping outputs (at most one)").add_mutually_exclusive_group()

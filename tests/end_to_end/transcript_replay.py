@@ -141,7 +141,7 @@ class ReplayedClient:
             return wanted - count_kinds(self.frames)
 
         def nothing_more_comes() -> bool:
-            """`executing` null is the last word about a prompt: once it was said, what lacks will not come."""
+            """`executing` null is the last word about a prompt: what lacks then will not come."""
             prompts_over = wanted["executing", None]
             return self.socket.closed or 0 < prompts_over <= count_kinds(self.frames)["executing", None]
 

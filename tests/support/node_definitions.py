@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from execution import Hook, InputSpec, NodeDefinition, NodeInterface, NodeRegistry, NodeResult, PromptScope
-from execution.node_interface import CONVERSIONS
 
 ANY = "*"
+CONVERSIONS = {"INT": int, "FLOAT": float, "STRING": str, "BOOLEAN": bool}
 
 
 class AnythingGoes(Mapping[str, Any]):

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from execution import NodeDefinition
 from execution.identifiers import ClientId, NodeId, PromptId
+from execution.node_interface import PromptScope
 from execution.prompt_graph import is_link
-from execution.prompt_scope import PromptScope
 from execution.resource_pools import ResourcePools
 from execution.stimuli import PromptSubmitted
 from execution.validation import check_graph, conclude, read_graph
@@ -109,7 +109,7 @@ def submission_of(prompt: dict[str, Any], prompt_id: str, number: float = 0,
     """What the engine tells the scheduler of a valid prompt."""
     read = read_graph(prompt, REGISTRY)
     interfaces = {name: definition.describe() for name, definition in read.definitions.items()}
-    checked = check_graph(read, interfaces, {}, targets, ResourcePools(POOLS))
+    checked = check_graph(read, interfaces, {}, targets, ResourcePools(POOLS).impossible)
     verdict = conclude(checked)
     scope = PromptScope(PromptId(prompt_id), prompt, {}, checked.nodes, checked.definitions, checked.interfaces)
     return PromptSubmitted(

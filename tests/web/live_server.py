@@ -203,11 +203,11 @@ class Live:
         """Queue and history."""
         return (await self.get("/queue")).json(), (await self.get("/history")).json()
 
-    async def finished(self, prompt_id: str) -> dict[str, Any]:
-        """The history entry of a prompt, as soon as there is one."""
+    async def finished(self, prompt_id: str, but: Any = None) -> dict[str, Any]:
+        """The history entry of a prompt, as soon as there is one, and another one than `but`."""
         events = self.running.engine.subscribe()
         try:
-            while (entry := (await self.get(f"/history/{prompt_id}")).json().get(prompt_id)) is None:
+            while (entry := (await self.get(f"/history/{prompt_id}")).json().get(prompt_id)) == but:
                 await anext(events)
         finally:
             events.close()

@@ -57,8 +57,7 @@ async def attack(live: Live, path: str, body: bytes) -> Answer:
         if answer.status == 200:
             prompt_id = answer.json()["prompt_id"]
             async with asyncio.timeout(10):
-                while (await live.get("/queue")).json() != {"queue_running": [], "queue_pending": []}:
-                    await asyncio.sleep(0)
+                await live.finished(prompt_id)
             await live.post("/history", {"delete": [prompt_id]})
     elif answer.status != 200:
         assert answer.error
@@ -67,7 +66,7 @@ async def attack(live: Live, path: str, body: bytes) -> Answer:
     return answer
 
 
-# -- bodies ------------------------------------------------------------------------------------------------------------
+# -- bodies --------------------------------------------------------------------------------------------------
 
 TEXT = st.text(max_size=8)
 NUMBERS = st.integers() | st.floats() | st.sampled_from([10**30, -(10**400), 1e308, 5e-324, -0.0, 2**63, 2**64])
@@ -228,7 +227,7 @@ async def test_deep_and_huge_bodies(live: Live, body: bytes) -> None:
     assert len(answer.body) < 60_000
 
 
-# -- errors without end --------------------------------------------------------------------------------------------------
+# -- errors without end --------------------------------------------------------------------------------------
 
 
 def broken(nodes: int) -> dict[str, Any]:
@@ -387,7 +386,7 @@ async def test_a_line_of_thousands_that_is_broken_at_its_start(live: Live) -> No
     assert answer.json()["node_errors"]["0"]["omitted_outputs"] == 4900
 
 
-# -- headers, queries, paths -----------------------------------------------------------------------------------------------
+# -- headers, queries, paths ---------------------------------------------------------------------------------
 
 ODD_VALUES = st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=40)
 HEADERS = st.sampled_from(
@@ -493,7 +492,7 @@ async def test_a_query_of_ten_kilobytes(live: Live, path: str, name: str) -> Non
     assert (await live.get("/queue")).status == 200
 
 
-# -- bodies over the limit, encoded, chunked ---------------------------------------------------------------------------------
+# -- bodies over the limit, encoded, chunked -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", ["/prompt", "/queue", "/history", "/interrupt", "/free"])
@@ -561,7 +560,7 @@ async def test_a_small_body_that_becomes_a_huge_one(serve: Any) -> None:
         assert (await live.get("/queue")).status == 200
 
 
-# -- raw sockets -------------------------------------------------------------------------------------------------------------
+# -- raw sockets ---------------------------------------------------------------------------------------------
 
 
 async def said_to(live: Live, *pieces: bytes) -> bytes:
@@ -656,7 +655,7 @@ async def test_a_body_shorter_than_it_says_is_no_prompt(live: Live, sent: int) -
     before = await live.state()
     body = json.dumps({"prompt": ANSWERS_AFTERWARDS}).encode()
     for headers in ([b"Content-Length: 5000"], [b"Content-Length: 5000", b"Connection: close"]):
-        reader, writer = await asyncio.open_connection(*live.address)
+        _, writer = await asyncio.open_connection(*live.address)
         writer.write(post("/prompt", body[:sent], *headers))
         await writer.drain()
         await live.get("/queue")

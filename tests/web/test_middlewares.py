@@ -144,7 +144,7 @@ async def test_what_browsers_say_of_the_site(
     assert status != 403 or answer.body == b""
 
 
-# -- CORS --------------------------------------------------------------------------------------------------------------
+# -- CORS ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("origin", ["*", "http://pages.example"])
@@ -179,7 +179,7 @@ async def test_without_cors_no_answer_speaks_of_it(live: Live) -> None:
         assert not [name for name in answer.headers if name.lower().startswith("access-control")]
 
 
-# -- caches ------------------------------------------------------------------------------------------------------------
+# -- caches --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ async def test_only_get_is_about_caches(live: Live) -> None:
         assert "Cache-Control" not in (await live.ask(method, "/nope.png", data=b"{}")).headers
 
 
-# -- errors ------------------------------------------------------------------------------------------------------------
+# -- errors --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.may_block

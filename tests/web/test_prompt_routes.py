@@ -41,7 +41,7 @@ async def test_the_content_type_does_not_matter(live: Live) -> None:
     assert answer.status == 200
 
 
-# -- numbers ---------------------------------------------------------------------------------------------------------
+# -- numbers -------------------------------------------------------------------------------------------------
 
 
 async def test_numbers_count_from_zero_and_refusals_use_one_up(live: Live) -> None:
@@ -116,7 +116,7 @@ async def test_the_queue_is_run_by_number_then_arrival(serve: Any) -> None:
         assert list((await live.get("/history")).json())[1:] == order
 
 
-# -- ids -------------------------------------------------------------------------------------------------------------
+# -- ids -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -208,8 +208,7 @@ async def test_after_its_end_an_id_is_a_new_run(live: Live) -> None:
     first = await live.finished("again")
     said = await live.accepted(echo(2), prompt_id="again", number=50)
     assert said["number"] == 50.0
-    while (entry := await live.finished("again")) == first:
-        await asyncio.sleep(0)
+    entry = await live.finished("again", but=first)
     assert entry["outputs"] == {"1": {"value": [2]}}
     assert list((await live.get("/history")).json()) == ["again"]
 
@@ -223,7 +222,7 @@ async def test_an_id_taken_from_the_queue_is_free_again(serve: Any) -> None:
         assert [item[2] for item in (await live.get("/queue")).json()["queue_pending"]] == [echo(2)]
 
 
-# -- other fields ------------------------------------------------------------------------------------------------------
+# -- other fields --------------------------------------------------------------------------------------------
 
 
 async def test_the_clients_name_is_kept_in_extra_data(live: Live) -> None:
@@ -294,7 +293,7 @@ async def test_only_what_is_targeted_runs(live: Live) -> None:
         assert (await live.submit(graph, partial_execution_targets=targets)).error["type"] == "prompt_no_outputs"
 
 
-# -- secrets -----------------------------------------------------------------------------------------------------------
+# -- secrets -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -327,7 +326,7 @@ async def test_a_refusal_does_not_show_secrets(live: Live) -> None:
     assert SECRET.encode() not in answer.body
 
 
-# -- what is refused ---------------------------------------------------------------------------------------------------
+# -- what is refused -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -586,7 +585,7 @@ async def test_a_class_that_does_not_say_what_it_takes(live: Live) -> None:
     assert (error["type"], error["details"]) == ("exception_during_validation", "the disk of this node is gone")
 
 
-# -- stopping ----------------------------------------------------------------------------------------------------------
+# -- stopping ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ async def test_what_is_not_understood_is_refused_whole(serve: Any) -> None:
         assert await live.state() == before
 
 
-# -- history -----------------------------------------------------------------------------------------------------------
+# -- history -------------------------------------------------------------------------------------------------
 
 
 async def test_a_history_entry(live: Live) -> None:

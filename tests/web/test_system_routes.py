@@ -171,7 +171,7 @@ def test_no_link_leads_out_of_the_page(tmp_path: Path) -> None:
         assert _find_page_file(page, path) == (page / found).resolve()
 
 
-# -- twins and methods --------------------------------------------------------------------------------------------------
+# -- twins and methods ---------------------------------------------------------------------------------------
 
 
 def _same(one: Any, other: Any) -> bool:

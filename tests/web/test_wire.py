@@ -6,6 +6,7 @@ import json
 import math
 import struct
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -66,6 +67,14 @@ def strictly(text: bytes) -> Any:
     return json.loads(text, parse_constant=refuse)
 
 
+def refusal_of(read: Callable[[], Any]) -> BadRequest | None:
+    try:
+        read()
+    except BadRequest as error:
+        return error
+    return None
+
+
 def refusal(body: bytes) -> dict[str, Any]:
     with pytest.raises(BadRequest) as caught:
         wire.decode_json(body)
@@ -73,7 +82,7 @@ def refusal(body: bytes) -> dict[str, Any]:
     return dict(caught.value.error)
 
 
-# -- in ----------------------------------------------------------------------------------------------------------------
+# -- in ------------------------------------------------------------------------------------------------------
 
 
 @given(JSON, st.sampled_from([None, 1]), st.booleans(), st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-32"]))
@@ -83,10 +92,9 @@ def test_json_is_read(value: Any, indent: int | None, ascii_only: bool, encoding
 
 @given(st.binary())
 def test_bytes_are_json_or_refused(body: bytes) -> None:
-    try:
-        wire.decode_json(body)
-    except BadRequest as error:
-        assert error.error["type"] == "invalid_json"
+    error = refusal_of(lambda: wire.decode_json(body))
+    if error is not None:
+        assert (error.status, error.error["type"]) == (400, "invalid_json")
         assert len(error.error["message"]) < 200
         assert len(error.error["details"]) <= 200
 
@@ -177,8 +185,8 @@ def test_depth_has_an_end(opening: bytes, closing: bytes, inner: bytes) -> None:
     fits = 190 // levels
     value = wire.decode_json(opening * fits + inner + closing * fits)
     wire.dumps([[value]])
-    for levels in (210 // levels, 5000, 100_000):
-        error = refusal(opening * levels + inner + closing * levels)
+    for times in (210 // levels, 5000, 100_000):
+        error = refusal(opening * times + inner + closing * times)
         assert error["message"] == "The body is nested too deeply."
 
 
@@ -200,11 +208,11 @@ def test_the_last_of_two_equal_keys_counts_whoever_reads() -> None:
     )
 )
 def test_a_submission_is_read_or_refused(body: dict[str, Any]) -> None:
-    try:
-        read = wire.decode_submission(json.dumps(body).encode(), 5)
-    except BadRequest as error:
+    sent = json.dumps(body).encode()
+    if (error := refusal_of(lambda: wire.decode_submission(sent, 5))) is not None:
         assert error.status == 400
         return
+    read = wire.decode_submission(sent, 5)
     assert read.prompt == body["prompt"]
     assert read.extra_data["create_time"] == 5
     assert read.number is None or math.isfinite(read.number)
@@ -246,7 +254,7 @@ def test_reading_takes_as_long_as_the_body_is() -> None:
     assert seconds(40_000) < 40 * seconds(4_000) + 0.05  # linear: 10; a square would be 100
 
 
-# -- out ---------------------------------------------------------------------------------------------------------------
+# -- out -----------------------------------------------------------------------------------------------------
 
 
 @given(FOREIGN)
