@@ -45,5 +45,9 @@ class DuplicateNodeError(StudioError):
     """A node's fault: its expansion holds a node id that already exists."""
 
 
+class ImpossibleResourcesError(StudioError):
+    """A node's fault: its expansion holds a node that needs more of a pool than there is."""
+
+
 class NodeNotFoundError(StudioError):
     """A node's fault: its expansion links to a node that does not exist, or names an unknown class."""

@@ -74,11 +74,10 @@ class EventBroadcast:
     def add_listener(self, listener: Listener) -> None:
         """Have `listener(event)` called, on the loop, for each event. It must not wait; if it raises, it is
         removed and the error is logged."""
-        self._listeners.append(listener)
+        self._listeners = [*self._listeners, listener]  # a new list: `publish` may be going through the old one
 
     def remove_listener(self, listener: Listener) -> None:
-        if listener in self._listeners:
-            self._listeners.remove(listener)
+        self._listeners = [one for one in self._listeners if one != listener]
 
     def subscribe(self, bound: int = 10_000) -> Subscription:
         subscription = Subscription(self, bound)

@@ -36,7 +36,7 @@ from .node_context import (
 from .node_errors import describe_error
 from .node_instances import NodeInstances
 from .node_interface import Hook, NodeDefinition, NodeInterface, PromptScope
-from .node_lanes import LoopMailbox, NodeLanes, ThreadLane
+from .node_lanes import CallTimedOut, LoopMailbox, NodeLanes, ThreadLane
 from .node_registry import NodeRegistry
 from .node_values import ExecutionBlocker, NodeResult
 from .prompt_graph import GraphNode, parse_expansion
@@ -75,7 +75,6 @@ class _OpenCall(NodeCall):
     task: "asyncio.Task[None] | None" = None
     timer: asyncio.TimerHandle | None = None
     is_abandoned = False
-    has_ended = False
     has_its_inputs = False
     """An async check of lazy inputs was asked, and wants no more."""
 
@@ -131,6 +130,7 @@ class LocalNodeCaller:
         self._construction_lane = ThreadLane("constructors", VALIDATION_THREADS)
         self._constructions: list[tuple[NodeDefinition, asyncio.Future[Any]]] = []
         self.instances = NodeInstances()
+        self._call_stopped = asyncio.Event()
         self._open: OpenCalls[_OpenCall] = OpenCalls()
         books_of_open_calls.add(self._open)
 
@@ -175,15 +175,12 @@ class LocalNodeCaller:
         self._construction_lane.submit(function)
 
     async def close(self) -> None:
-        """Cancel what runs and wait for it as long as its grace lasts."""
+        """Cancel what runs and wait until each call has ended, or is abandoned when its grace is over."""
         for call_id in list(self._open):
             self.cancel(call_id)
-        tasks = [call.task for call in self._open.values() if call.task is not None]
-        if tasks:
-            await asyncio.wait(tasks, timeout=self._settings.cancel_grace)
-        for call in list(self._open.values()):
-            if call.timer is not None:
-                call.timer.cancel()
+        while not all(call.is_abandoned for call in self._open.values()):
+            self._call_stopped.clear()
+            await self._call_stopped.wait()
         books_of_open_calls.discard(self._open)
         self._lanes.close()
         for lane in (self._validation_lane, self._construction_lane, *self._fingerprint_lanes.values()):
@@ -228,7 +225,7 @@ class LocalNodeCaller:
                 continue
             context = self._context.copy()
             context.run(self._enter, call, one.index)
-            tasks.append(self._loop.create_task(function(**one.arguments), context=context))
+            tasks.append(self._loop.create_task(_contained(function(**one.arguments)), context=context))
         answers = iter(await asyncio.gather(*(one for one in tasks if one is not None), return_exceptions=True))
         results = [None if task is None else next(answers) for task in tasks]
         for result in results:
@@ -341,21 +338,19 @@ class LocalNodeCaller:
             self._end(call, outcome)
         elif isinstance(outcome, BaseException):
             self._end(call, self._ending_of(call, outcome))
-        elif call.is_abandoned:
-            self._end(call, stimuli.NodeCancelled(call_id=call.call_id))
         elif isinstance(outcome, Joined) and outcome.expansion is None:
             self._end(call, _returned(call, outcome))
+        elif call.is_cancelled:  # it would go on, on the loop
+            if isinstance(outcome, _Awaited):
+                _close_coroutines(outcome.returned)
+            self._end(call, stimuli.NodeCancelled(call_id=call.call_id))
         elif isinstance(outcome, _CheckIsAsync):
             call.task = self._loop.create_task(self._check_then_run(call, outcome.slices),
                                                context=self._context.copy())
-            if call.is_cancelled:
-                call.task.cancel()
-        else:  # it goes on, on the loop
+        else:
             rest = self._await_returned(call, outcome) if isinstance(outcome, _Awaited) \
                 else self._expanded(call, outcome)
             call.task = self._loop.create_task(self._finish(call, rest), context=self._context.copy())
-            if call.is_cancelled:
-                call.task.cancel()
 
     async def _check_then_run(self, call: _OpenCall, slices: Sequence[Slice]) -> None:
         """Ask an async check of lazy inputs; if it wants no more, go back to the thread. The token is held
@@ -409,13 +404,18 @@ class LocalNodeCaller:
             asked(name)
             try:
                 interfaces[name] = self._plain(definition.describe, {})
-            except Exception as error:
+            except BaseException as error:
                 failed[name] = error
         return interfaces, failed
 
     def info_of(self, definition: NodeDefinition) -> Mapping[str, Any]:
         """How clients are told of a class. Plain code: call it on a thread."""
-        info: Mapping[str, Any] = self._plain(definition.info, {})
+        try:
+            info: Mapping[str, Any] = self._plain(definition.info, {})
+        except Exception:
+            raise
+        except BaseException as error:  # what would end the server
+            raise RuntimeError(f"{definition.class_type} raised {type(error).__name__}") from error
         return info
 
     async def on_validation_lane(self, function: Callable[[], Any]) -> Any:
@@ -457,18 +457,14 @@ class LocalNodeCaller:
 
     async def _validate_async(self, index: int, call: ValidatorCall, scope: PromptScope,
                               answers: list[Any]) -> None:
+        limit = asyncio.timeout(self._settings.hook_timeout)
         try:
-            answers[index] = await asyncio.wait_for(
-                self._hook(call).call(**self._validator_arguments(call, scope)), self._settings.hook_timeout)
-        except TimeoutError:
-            answers[index] = self._late(call.definition, "validator")
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            answers[index] = error
+            async with limit:
+                answers[index] = await self._hook(call).call(**self._validator_arguments(call, scope))
         except BaseException as error:
-            answers[index] = error
+            if not limit.expired() and _is_being_cancelled():
+                raise
+            answers[index] = self._late(call.definition, "validator") if limit.expired() else error
 
     @staticmethod
     def _hook(call: ValidatorCall) -> Hook:
@@ -522,7 +518,14 @@ class LocalNodeCaller:
             else:
                 plain.setdefault(definition.origin, []).append((node, definition))
         waiting += [self._fingerprint_plain(origin, group, scope, found) for origin, group in plain.items()]
-        await asyncio.gather(*waiting)
+        tasks = [self._loop.create_task(one) for one in waiting]
+        try:
+            await asyncio.gather(*tasks)
+        except BaseException:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            raise
         return found
 
     def _fingerprint_arguments(self, node: GraphNode, definition: NodeDefinition,
@@ -551,9 +554,11 @@ class LocalNodeCaller:
             try:
                 answer = await lane.call(partial(self._plain, hook.call, arguments),
                                          timeout=self._settings.hook_timeout)
-            except TimeoutError:
+            except CallTimedOut:
                 raise _HookLate(node.node_id, str(self._late(definition, "change check"))) from None
-            except Exception as error:
+            except BaseException as error:
+                if _is_being_cancelled():
+                    raise
                 answer = self._unknown_fingerprint(node, definition, error)
             found[node.node_id] = scope.fingerprints[node.node_id] = _fingerprint(answer)
 
@@ -561,17 +566,20 @@ class LocalNodeCaller:
                                  found: dict[NodeId, Any]) -> None:
         hook = definition.fingerprint
         assert hook is not None
+        limit = asyncio.timeout(self._settings.hook_timeout)
         try:
-            answer = await asyncio.wait_for(hook.call(**self._fingerprint_arguments(node, definition, scope)),
-                                            self._settings.hook_timeout)
-        except TimeoutError:
-            raise _HookLate(node.node_id, str(self._late(definition, "change check"))) from None
-        except Exception as error:
+            async with limit:
+                answer = await hook.call(**self._fingerprint_arguments(node, definition, scope))
+        except BaseException as error:
+            if limit.expired():
+                raise _HookLate(node.node_id, str(self._late(definition, "change check"))) from None
+            if _is_being_cancelled():
+                raise
             answer = self._unknown_fingerprint(node, definition, error)
         found[node.node_id] = scope.fingerprints[node.node_id] = _fingerprint(answer)
 
     @staticmethod
-    def _unknown_fingerprint(node: GraphNode, definition: NodeDefinition, error: Exception) -> float:
+    def _unknown_fingerprint(node: GraphNode, definition: NodeDefinition, error: BaseException) -> float:
         log.warning("the change check of node %s (%s) raised %s: it runs each time", node.node_id,
                     definition.class_type, type(error).__name__, exc_info=error)
         return math.nan
@@ -639,6 +647,7 @@ class LocalNodeCaller:
         if call.has_ended or call.is_abandoned:
             return
         call.is_abandoned = True
+        self._call_stopped.set()
         log.warning("node %s (%s) did not stop when it was cancelled; it keeps its tokens until it returns",
                     call.node_id, call.definition.class_type)
         self._tell(stimuli.NodeAbandoned(call_id=call.call_id))
@@ -649,17 +658,19 @@ class LocalNodeCaller:
             return
         call.has_ended = True
         del self._open[call.call_id]
+        call.task = None  # its context holds the call: a circle that would live until the next collection
         if call.timer is not None:
             call.timer.cancel()
+        self._call_stopped.set()
+        told: stimuli.Stimulus = ending
         if call.is_abandoned:
-            self._tell(stimuli.CallReturned(call_id=call.call_id))
-            return
-        if call.instance is not None:
+            told = stimuli.CallReturned(call_id=call.call_id)
+        elif call.instance is not None:
             self.instances.give_back(call.node_id, call.definition, call.instance)
         if call.has_reported:
-            self._settle(call, lambda: self._tell(ending))
+            self._settle(call, lambda: self._tell(told))
         else:
-            self._tell(ending)
+            self._tell(told)
 
 
 class _HookLate(Exception):
@@ -668,6 +679,27 @@ class _HookLate(Exception):
     def __init__(self, node_id: NodeId, sentence: str) -> None:
         super().__init__(sentence)
         self.node_id = node_id
+
+
+async def _contained(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """What would end the loop, were it to end a task, is returned."""
+    try:
+        return await coroutine
+    except (KeyboardInterrupt, SystemExit) as error:
+        return error
+
+
+def _close_coroutines(values: Iterable[Any]) -> None:
+    """Nobody will await these."""
+    for value in values:
+        if inspect.iscoroutine(value):
+            value.close()
+
+
+def _is_being_cancelled() -> bool:
+    """Whether a CancelledError was meant for this task, and not made up by what it awaits."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _returned(call: _OpenCall, joined: Joined) -> stimuli.NodeReturned:
@@ -700,6 +732,8 @@ def _answer(letter: "tuple[asyncio.Future[Any], Any, BaseException | None]") -> 
     future, made, failure = letter
     if future.done():
         return
+    if isinstance(failure, StopIteration):  # a future takes none
+        failure = RuntimeError("StopIteration raised")
     if failure is not None:
         future.set_exception(failure)
     else:

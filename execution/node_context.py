@@ -21,6 +21,8 @@ class NodeCall:
     is_cancelled = False
     has_reported = False
     """It told progress: what it told last goes out before its end."""
+    has_ended = False
+    """What it tells from now on is dropped."""
 
     def __init__(self, call_id: CallId, prompt_id: PromptId, node_id: NodeId, definition: NodeDefinition,
                  report: "ProgressReport") -> None:

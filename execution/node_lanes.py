@@ -6,6 +6,7 @@ node would make Ctrl-C hang.
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextvars import Context
@@ -13,6 +14,10 @@ from queue import SimpleQueue
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+
+class CallTimedOut(TimeoutError):
+    """A function did not return in time. Unlike a TimeoutError that the function itself raised."""
 
 
 class LoopMailbox:
@@ -37,9 +42,13 @@ class LoopMailbox:
     def _deliver(self) -> None:
         self._is_called = False  # first: what is posted from here on may come once too often, never too late
         letters = self._letters
-        while letters:
-            function, argument = letters.popleft()
-            function(argument)
+        try:
+            while letters:
+                function, argument = letters.popleft()
+                function(argument)
+        finally:
+            if letters:  # one of them failed: the others have to arrive all the same
+                self._loop.call_soon(self._deliver, context=self._context)
 
 
 class ThreadLane:
@@ -58,18 +67,19 @@ class ThreadLane:
         """Have a job run on a thread of this lane. It must not raise."""
         with self._lock:
             self._unfinished += 1
-            starts_thread = self._unfinished > self._threads and self._threads < self._size
-            if starts_thread:
-                self._threads += 1
-                number = self._threads
-        if starts_thread:
-            threading.Thread(target=self._work, name=f"studio-{self.name}-{number}", daemon=True).start()
+            self._start_thread_if_needed()
         self._jobs.put(job)
 
     def write_off_thread(self) -> None:
-        """A job hangs and will not be waited for: its thread does not count any more."""
+        """A job hangs and will not be waited for: its thread does not count any more. What is queued goes on."""
         with self._lock:
             self._size += 1
+            self._start_thread_if_needed()
+
+    def _start_thread_if_needed(self) -> None:
+        if self._unfinished > self._threads and self._threads < self._size:
+            self._threads += 1
+            threading.Thread(target=self._work, name=f"studio-{self.name}-{self._threads}", daemon=True).start()
 
     def close(self) -> None:
         """Let the threads end once they have done what is queued; a stuck one is left behind."""
@@ -88,12 +98,15 @@ class ThreadLane:
     async def call(self, function: Callable[[], T], *, timeout: float | None = None) -> T:
         """Run a function on this lane and wait for what it returns or raises.
 
-        :raises TimeoutError: it did not return in time. Its thread is written off.
+        :param timeout: seconds from when the function is called, not counting the time in the queue.
+        :raises CallTimedOut: it did not return in time. Its thread is written off.
         """
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[T] = loop.create_future()
+        called_at: list[float] = []
 
         def job() -> None:
+            called_at.append(time.monotonic())
             try:
                 result = function()
             except BaseException as error:
@@ -110,12 +123,16 @@ class ThreadLane:
         self.submit(job)
         if timeout is None:
             return await answer
+        left = timeout
         try:
-            return await asyncio.wait_for(answer, timeout)
-        except TimeoutError:
-            if answer.cancelled():
-                self.write_off_thread()
-            raise
+            while not (await asyncio.wait((answer,), timeout=left))[0]:
+                left = called_at[0] + timeout - time.monotonic() if called_at else timeout
+                if left <= 0:
+                    self.write_off_thread()
+                    raise CallTimedOut
+        finally:
+            answer.cancel()  # nobody waits any more, if it is not there
+        return answer.result()
 
 
 def _succeed(answer: "asyncio.Future[T]", result: T) -> None:

@@ -140,6 +140,8 @@ class ProgressDesk:
     def report(self, call: NodeCall, node_id: NodeId, value: float, maximum: float, preview: Preview | None,
                registry_only: bool) -> None:
         """From any thread. Reports that come faster than they are passed on replace each other."""
+        if call.has_ended:
+            return
         tracks = self._tracks.get(call.call_id)
         if tracks is None:
             tracks = self._tracks.setdefault(call.call_id, {})
@@ -161,10 +163,10 @@ class ProgressDesk:
         """A call has ended: pass on what it reported last, then go on."""
         tracks = self._tracks.get(call.call_id)
         if tracks is not None:
-            for track in tracks.values():
+            for track in list(tracks.values()):
                 if track.timer is not None:
                     track.timer.cancel()
-                if track.is_dirty and not call.is_cancelled:
+                if track.is_dirty and not track.is_encoding and not call.is_cancelled:
                     self._send(track)
             del self._tracks[call.call_id]
             if call.call_id in self._encoding:
@@ -177,6 +179,9 @@ class ProgressDesk:
 
     def _take(self, track: _Track) -> None:
         track.is_posted = False
+        if track.call.has_ended:
+            self._tracks.pop(track.call.call_id, None)  # it reported while its end was told
+            return
         if track.call.call_id not in self._tracks or not track.is_dirty or track.timer is not None \
                 or track.is_encoding:
             return
@@ -224,7 +229,10 @@ class ProgressDesk:
         if call.prompt_id == event.prompt_id:  # else a shared call was handed over in the meantime
             self._publish(event)
         track.is_encoding = False
-        self._take(track)
+        if not call.has_ended:
+            self._take(track)
+        elif track.is_dirty and not call.is_cancelled:
+            self._send(track)
         self._encoding[call.call_id] -= 1
         if not self._encoding[call.call_id]:
             del self._encoding[call.call_id]

@@ -339,6 +339,16 @@ class PromptRun:
     def unfinished(self) -> Iterator[NodeRun]:
         return (node for node in self.nodes.values() if node.state not in (NodeState.DONE, NodeState.STOPPED))
 
+    def dissolve(self) -> None:
+        """The prompt has ended: let go of everything at once, rather than at the next collection of circles."""
+        for node in self.nodes.values():
+            node.sources = node.consumers = []
+            node.record = node.call = None
+            node.pieces = ()
+        self.nodes.clear()
+        self.calls.clear()
+        self.interrupted = None
+
     def _record_at(self, node_id: NodeId, cache: OutputCache) -> OutputRecord | None:
         node = self.nodes.get(node_id)
         if node is not None and node.record is not None:

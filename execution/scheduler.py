@@ -14,7 +14,7 @@ from itertools import count
 from typing import Any, cast
 
 from . import commands, events, stimuli
-from .errors import DependencyCycleError, InvariantViolated, StudioError
+from .errors import DependencyCycleError, ImpossibleResourcesError, InvariantViolated, StudioError
 from .events import NodeError, Outcome
 from .identifiers import CallId, NodeId, PromptId
 from .node_values import OutputRecord
@@ -216,6 +216,7 @@ class Scheduler:
             interrupted_type=run.class_of(place.real_id) if was_interrupted else ""))
         self._out.append(commands.KeepInstances(
             {node_id: one.class_type for node_id, one in run.scope.nodes.items()}))
+        run.dissolve()
 
     # -- a prompt ends before it is done ----------------------------------------------------------------------
 
@@ -446,12 +447,20 @@ class Scheduler:
         self._ask_again(others)
         run = owner.run
         try:
+            self._refuse_impossible(expanded)
             movable = run.expand(owner, expanded, self.cache)
         except StudioError as error:
             self._fail(run, owner.place.node_id, _own_error(error))
         else:
             self._advance(movable)
         return self._settle_all(call)
+
+    def _refuse_impossible(self, expanded: stimuli.NodeExpanded) -> None:
+        """Expansions are not validated. A call that can never have its tokens would keep others from theirs."""
+        for node in expanded.nodes:
+            problem = self.pools.impossible(expanded.scope.definitions[node.class_type].needs)
+            if problem is not None:
+                raise ImpossibleResourcesError(f"{node.class_type} of node {node.node_id}: {problem}")
 
     def _inputs_wanted(self, wanted: stimuli.InputsWanted) -> None:
         call = self._end(wanted.call_id)

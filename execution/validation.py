@@ -21,7 +21,7 @@ from .prompt_graph import GraphNode, order_by_sources, parse_links, remaining_pa
 MOST_REPORTED_NODES = 100
 MOST_REPORTED_ERRORS = 20
 """for one node"""
-MOST_REPORTED_CYCLES = 20
+MOST_REPORTED_CYCLES = 100
 _LONGEST_TEXT = 2_000
 _MATCHES_ALL = ("*", "COMFY_MATCHTYPE_V3")
 
@@ -459,7 +459,7 @@ def conclude(checked: CheckedGraph) -> Verdict:
         return Verdict(good, node_errors)
     own = (report for node_id in checked.outputs for report in checked.errors.get(node_id, ()))
     details = "\n".join(_lines(own))
-    omitted = len(checked.errors) - len(reported)
+    omitted = len(checked.errors.keys() | checked.broken) - len(reported)
     raise PromptRejected(
         _error("prompt_outputs_failed_validation", "Prompt outputs failed validation", details,
                **({"omitted_nodes": omitted} if omitted else {})), node_errors)

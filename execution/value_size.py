@@ -10,10 +10,18 @@ from .node_values import NO_SIZE, ExecutionBlocker, ValueSize
 
 _SMALL = frozenset({int, float, bool, type(None), complex, ExecutionBlocker})
 _DEEPEST = 50
+_MOST_ITEMS = 200_000
+"""in containers. Counting takes its time, for async nodes that of the loop; more are not looked at."""
 
 
 class _Unknown(Exception):
     """A value whose size cannot be told."""
+
+
+class _Storages(dict[int, int]):
+    """Shared storages that were found, and how many more items of containers may be looked at."""
+
+    items_left = _MOST_ITEMS
 
 
 def measure(outputs: Sequence[Sequence[Any]]) -> ValueSize:
@@ -27,7 +35,7 @@ def measure(outputs: Sequence[Sequence[Any]]) -> ValueSize:
         break
     else:
         return NO_SIZE  # numbers: not worth counting
-    shared: dict[int, int] = {}
+    shared = _Storages()
     own, known = 0, True
     for values in outputs:
         for value in values:
@@ -38,26 +46,31 @@ def measure(outputs: Sequence[Sequence[Any]]) -> ValueSize:
     return ValueSize(own, shared, known)
 
 
-def _add(value: Any, shared: dict[int, int], depth: int) -> int:
+def _add(value: Any, shared: _Storages, depth: int) -> int:
     """Own bytes of a value; shared storages are put into `shared`."""
     kind = value.__class__
     if kind in _SMALL:
         return 32
     if kind is str:
         return 50 + 4 * len(value)
-    if isinstance(value, (bytes, bytearray, memoryview)):
+    if isinstance(value, (bytes, bytearray)):
         return len(value)
+    if isinstance(value, memoryview):
+        return value.nbytes
     if depth > _DEEPEST:
         raise _Unknown
-    if isinstance(value, (list, tuple, set, frozenset)):
+    if isinstance(value, (list, tuple, set, frozenset, dict)):
+        shared.items_left -= len(value)
+        if shared.items_left < 0:
+            raise _Unknown
+        if isinstance(value, dict):
+            return 64 + sum(16 + _add(key, shared, depth + 1) + _add(item, shared, depth + 1)
+                            for key, item in value.items())
         return 64 + sum(8 + _add(item, shared, depth + 1) for item in value)
-    if isinstance(value, dict):
-        return 64 + sum(16 + _add(key, shared, depth + 1) + _add(item, shared, depth + 1)
-                        for key, item in value.items())
     return _add_object(value, shared, depth)
 
 
-def _add_object(value: Any, shared: dict[int, int], depth: int) -> int:
+def _add_object(value: Any, shared: _Storages, depth: int) -> int:
     told = getattr(value, "_comfy_cache_tensors", None)
     if callable(told):
         return 64 + sum(_add(tensor, shared, depth + 1) for tensor in told())

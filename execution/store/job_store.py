@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from ..events import Event, NodeFailed, NodePlace, Outcome
 from ..identifiers import ClientId, NodeId, PromptId
@@ -15,7 +15,8 @@ class HistoryEntry(Struct, kw_only=True):
     prompt_id: PromptId
     client_id: ClientId | None
     number: int | float
-    prompt: Mapping[str, Any]
+    prompt: Mapping[str, Any] | Raw
+    """As JSON once the prompt has ended."""
     extra_data: Mapping[str, Any]
     outputs_wanted: Sequence[NodeId]
     queued_at: int

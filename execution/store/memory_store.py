@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from ..events import (
     Event,
     NodeFailed,
@@ -69,6 +71,7 @@ class MemoryStore:
 
     def _finish(self, event: PromptFinished) -> None:
         entry = self._open.pop(event.prompt_id)
+        entry.prompt = _packed(entry.prompt)
         entry.outcome, entry.executed, entry.ended_at = event.outcome, event.executed, event.at
         entry.interrupted, entry.interrupted_type = event.interrupted, event.interrupted_type
         self._ended.pop(entry.prompt_id, None)
@@ -88,3 +91,11 @@ class MemoryStore:
 
     def clear(self) -> None:
         self._ended.clear()
+
+
+def _packed(prompt: Mapping[str, Any] | msgspec.Raw) -> Mapping[str, Any] | msgspec.Raw:
+    """A prompt as one object instead of thousands, which the collector of garbage would visit again and again."""
+    try:
+        return msgspec.Raw(msgspec.json.encode(prompt))
+    except (TypeError, UnicodeEncodeError, RecursionError):
+        return prompt

@@ -93,3 +93,12 @@ def test_a_list_in_itself_is_unknown_and_soon_told() -> None:
     loop: list[Any] = []
     loop += [loop, loop]
     assert not size_of(loop).is_known
+
+
+def test_what_has_too_many_items_to_look_at_is_unknown_and_soon_told() -> None:
+    assert not size_of([0] * 1_000_000).is_known
+    doubled: list[Any] = [b"leaf"]
+    for _ in range(45):
+        doubled = [doubled, doubled]
+    assert not size_of(doubled).is_known
+    assert size_of([[1, 2]] * 1000).is_known

@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from execution import NodeDefinition
+from execution import NodeDefinition, PromptScope
 from execution.identifiers import ClientId, NodeId, PromptId
 from execution.node_interface import PromptScope
 from execution.prompt_graph import is_link

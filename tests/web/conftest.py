@@ -4,12 +4,20 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 
 import pytest
+import pytest_asyncio
 
 from tests.web.live_server import Live, serving
 
 
 @pytest.fixture
 async def live() -> AsyncIterator[Live]:
+    async with serving() as one:
+        yield one
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared() -> AsyncIterator[Live]:
+    """One server for all tests of a module that ask for it: what one of them breaks, the next one sees."""
     async with serving() as one:
         yield one
 

@@ -10,11 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
+import pytest
 
 from nodes.packs.class_nodes import define_class_node
 from tests.support.studio import RunningStudio, running_studio
 
 Graph = dict[str, Any]
+
+shared_loop = pytest.mark.asyncio(loop_scope="module")
+"""For tests of the `shared` server."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.web.live_server import Live, echo
+from tests.web.live_server import Live, echo, shared_loop
 from web.middlewares import is_foreign_origin
 
 HOST = "127.0.0.1:8311"
@@ -112,6 +112,7 @@ async def test_a_foreign_page_gets_no_socket(live: Live) -> None:
         assert (await socket.receive_json())["type"] == "status"
 
 
+@shared_loop
 @pytest.mark.parametrize(
     ("method", "site", "mode", "status"),
     [
@@ -135,11 +136,11 @@ async def test_a_foreign_page_gets_no_socket(live: Live) -> None:
 )
 @pytest.mark.parametrize("host", [None, "example.com"])
 async def test_what_browsers_say_of_the_site(
-    live: Live, method: str, site: str | None, mode: str | None, status: int, host: str | None
+    shared: Live, method: str, site: str | None, mode: str | None, status: int, host: str | None
 ) -> None:
     named = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode, "Host": host}
     headers = {name: value for name, value in named.items() if value is not None}
-    answer = await live.ask(method, "/queue", headers=headers)
+    answer = await shared.ask(method, "/queue", headers=headers)
     assert answer.status == status
     assert status != 403 or answer.body == b""
 
@@ -182,6 +183,7 @@ async def test_without_cors_no_answer_speaks_of_it(live: Live) -> None:
 # -- caches --------------------------------------------------------------------------------------------------
 
 
+@shared_loop
 @pytest.mark.parametrize(
     ("path", "status", "cached"),
     [
@@ -199,9 +201,9 @@ async def test_without_cors_no_answer_speaks_of_it(live: Live) -> None:
         ("/object_info/x.png", 200, "public, max-age=86400"),
     ],
 )
-async def test_caches_are_told_by_path(live: Live, path: str, status: int, cached: str | None) -> None:
+async def test_caches_are_told_by_path(shared: Live, path: str, status: int, cached: str | None) -> None:
     for method in ("GET", "HEAD"):
-        answer = await live.ask(method, path)
+        answer = await shared.ask(method, path)
         assert (answer.status, answer.headers.get("Cache-Control")) == (status, cached)
 
 

@@ -10,7 +10,7 @@ import yarl
 
 from nodes import CATALOGUE
 from nodes.packs.class_nodes import define_class_node
-from tests.web.live_server import DoesNotSay, Live
+from tests.web.live_server import DoesNotSay, Live, shared_loop
 
 KEYS = {
     "input",
@@ -38,16 +38,18 @@ async def test_every_class_is_there_once(live: Live) -> None:
         assert info["name"] == name
 
 
+@shared_loop
 @pytest.mark.parametrize("name", ["EmptyImage", "Echo"])
-async def test_one_class_is_the_same_as_among_all(live: Live, name: str) -> None:
-    assert (await live.get(f"/object_info/{name}")).json() == {name: (await live.get("/object_info")).json()[name]}
+async def test_one_class_is_the_same_as_among_all(shared: Live, name: str) -> None:
+    assert (await shared.get(f"/object_info/{name}")).json() == {name: (await shared.get("/object_info")).json()[name]}
 
 
+@shared_loop
 @pytest.mark.parametrize(
     "name", ["Nope", "echo", "%00", "%ff", "a" * 3000, "%2e%2e%2fserver.py", "%22", "Echo%20", "__class__"]
 )
-async def test_a_class_that_does_not_exist_is_an_empty_object(live: Live, name: str) -> None:
-    answer = await live.get(yarl.URL(f"{live.running.url}/object_info/{name}", encoded=True))
+async def test_a_class_that_does_not_exist_is_an_empty_object(shared: Live, name: str) -> None:
+    answer = await shared.get(yarl.URL(f"{shared.running.url}/object_info/{name}", encoded=True))
     assert (answer.status, answer.body) == (200, b"{}")
 
 
@@ -67,11 +69,12 @@ async def test_an_unchanged_catalogue_is_not_sent_again(live: Live) -> None:
         assert (again.status, again.body, again.headers["ETag"]) == (304, b"", tag), same
 
 
+@shared_loop
 @pytest.mark.parametrize(
     "tag", ['"other"', "", "x", '"', "W/", ",,,", '"' * 2000, "\x80\xff", '"a" "b"', "None", "(" * 3000]
 )
-async def test_an_odd_tag_gets_the_whole(live: Live, tag: str) -> None:
-    answer = await live.get("/object_info", headers={"If-None-Match": tag})
+async def test_an_odd_tag_gets_the_whole(shared: Live, tag: str) -> None:
+    answer = await shared.get("/object_info", headers={"If-None-Match": tag})
     assert answer.status == 200
     assert "Echo" in answer.json()
 

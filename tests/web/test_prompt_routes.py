@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from nodes.packs.class_nodes import define_class_node
-from tests.web.live_server import DoesNotSay, Live, echo
+from tests.web.live_server import DoesNotSay, Live, echo, shared_loop
 
 SECRET = "sk-never-to-be-seen"
 OUTPUT = "PreviewImage"
@@ -67,21 +67,23 @@ async def test_a_number_of_the_clients_own_leaves_the_counter_alone(live: Live) 
     assert (await live.accepted(echo(1)))["number"] == 0
 
 
+@shared_loop
 @pytest.mark.parametrize(
     ("sent", "echoed"),
     [(5, b"5.0"), (3.5, b"3.5"), ("-2", b"-2.0"), ("1e2", b"100.0"), (-0.5, b"-0.5"), (0, b"0.0"), (" 7 ", b"7.0")],
 )
-async def test_a_number_is_echoed_as_a_float(live: Live, sent: Any, echoed: bytes) -> None:
-    answer = await live.submit(echo(1), number=sent, front=True)
+async def test_a_number_is_echoed_as_a_float(shared: Live, sent: Any, echoed: bytes) -> None:
+    answer = await shared.submit(echo(1), number=sent, front=True)
     assert answer.status == 200
     assert b'"number":' + echoed + b"," in answer.body.replace(b" ", b"")
 
 
+@shared_loop
 @pytest.mark.parametrize(
     "number", ["abc", "", "nan", "inf", "-Infinity", True, False, [], {}, [1], "1" * 400, "0x10", "\ud800"]
 )
-async def test_what_is_no_number_is_refused(live: Live, number: Any) -> None:
-    error = (await live.submit(echo(1), number=number)).error
+async def test_what_is_no_number_is_refused(shared: Live, number: Any) -> None:
+    error = (await shared.submit(echo(1), number=number)).error
     assert (error["type"], error["details"]) == ("invalid_field", "number")
 
 
@@ -119,20 +121,27 @@ async def test_the_queue_is_run_by_number_then_arrival(serve: Any) -> None:
 # -- ids -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "prompt_id", ["x", "not a uuid", "/", "a/b", "é☃", "\ud83d", "None", "🦆" * 20, " ", "a" * 1000]
-)
-async def test_any_text_is_an_id(live: Live, prompt_id: str) -> None:
-    said = await live.accepted(echo(1), prompt_id=prompt_id)
+@shared_loop
+@pytest.mark.parametrize("prompt_id", ["x", "not a uuid", "/", "a/b", "é☃", "None", "🦆" * 20, " ", "a" * 1000])
+async def test_any_text_is_an_id(shared: Live, prompt_id: str) -> None:
+    said = await shared.accepted(echo(1), prompt_id=prompt_id)
     assert said["prompt_id"] == prompt_id
 
 
+@shared_loop
 @pytest.mark.parametrize("prompt_id", [17, 1.5, True, False, [], {}, ["x"], "", "a" * 1001])
-async def test_what_is_no_text_is_no_id(live: Live, prompt_id: Any) -> None:
-    before = await live.state()
-    error = (await live.submit(echo(1), prompt_id=prompt_id)).error
+async def test_what_is_no_text_is_no_id(shared: Live, prompt_id: Any) -> None:
+    before = await shared.state()
+    error = (await shared.submit(echo(1), prompt_id=prompt_id)).error
     assert error["type"] == "invalid_prompt_id"
-    assert await live.state() == before
+    assert await shared.state() == before
+
+
+async def test_half_a_character_is_replaced(live: Live) -> None:
+    said = await live.accepted({"\ud800": echo(1)["1"]}, prompt_id="cut \ud83d", extra_data={"title": "\ud83d"})
+    assert said["prompt_id"] == "cut \ufffd"
+    entry = await live.finished("cut \ufffd")
+    assert (entry["outputs"], entry["prompt"][3]["title"]) == ({"\ufffd": {"value": [1]}}, "\ufffd")
 
 
 async def test_null_for_an_id_is_no_id(live: Live) -> None:
@@ -240,6 +249,7 @@ async def test_a_client_cannot_choose_the_time(live: Live) -> None:
     assert type((await live.finished(prompt_id))["prompt"][3]["create_time"]) is int
 
 
+@shared_loop
 @pytest.mark.parametrize(
     "extra_data",
     [
@@ -255,11 +265,12 @@ async def test_a_client_cannot_choose_the_time(live: Live) -> None:
         {"create_time": None},
     ],
 )
-async def test_extra_data_may_hold_anything(live: Live, extra_data: Any) -> None:
-    said = await live.accepted(echo(1), extra_data=extra_data)
-    assert (await live.finished(said["prompt_id"]))["status"]["completed"]
+async def test_extra_data_may_hold_anything(shared: Live, extra_data: Any) -> None:
+    said = await shared.accepted(echo(1), extra_data=extra_data)
+    assert (await shared.finished(said["prompt_id"]))["status"]["completed"]
 
 
+@shared_loop
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -269,11 +280,11 @@ async def test_extra_data_may_hold_anything(live: Live, extra_data: Any) -> None
         *(("partial_execution_targets", value) for value in ({}, "1", 1, True, [1], [None], [["1"]])),
     ],
 )
-async def test_a_field_of_another_type_is_refused(live: Live, field: str, value: Any) -> None:
-    before = await live.state()
-    error = (await live.submit(echo(1), **{field: value})).error
+async def test_a_field_of_another_type_is_refused(shared: Live, field: str, value: Any) -> None:
+    before = await shared.state()
+    error = (await shared.submit(echo(1), **{field: value})).error
     assert (error["type"], error["details"]) == ("invalid_field", field)
-    assert await live.state() == before
+    assert await shared.state() == before
 
 
 async def test_the_header_says_where_a_prompt_comes_from(live: Live) -> None:
@@ -329,6 +340,7 @@ async def test_a_refusal_does_not_show_secrets(live: Live) -> None:
 # -- what is refused -----------------------------------------------------------------------------------------
 
 
+@shared_loop
 @pytest.mark.parametrize(
     ("body", "kind"),
     [
@@ -359,12 +371,12 @@ async def test_a_refusal_does_not_show_secrets(live: Live) -> None:
         ),
     ],
 )
-async def test_what_is_no_graph_is_refused(live: Live, body: Any, kind: str) -> None:
-    before = await live.state()
-    answer = await live.post("/prompt", body)
+async def test_what_is_no_graph_is_refused(shared: Live, body: Any, kind: str) -> None:
+    before = await shared.state()
+    answer = await shared.post("/prompt", body)
     assert (answer.status, answer.error["type"]) == (400, kind)
     assert len(answer.body) < 20_000
-    assert await live.state() == before
+    assert await shared.state() == before
 
 
 async def test_all_missing_classes_are_named_with_their_titles(live: Live) -> None:
@@ -399,11 +411,12 @@ ON_OUTPUT = {
 }
 
 
+@shared_loop
 @pytest.mark.parametrize("kind", ON_OUTPUT)
-async def test_errors_of_an_output_are_in_the_details_of_the_prompt(live: Live, kind: str) -> None:
+async def test_errors_of_an_output_are_in_the_details_of_the_prompt(shared: Live, kind: str) -> None:
     inputs, details, extra_info = ON_OUTPUT[kind]
     graph = image_into(o={"class_type": OUTPUT, "inputs": inputs}, **{"2": echo(5)["1"]})
-    answer = await live.submit(graph, partial_execution_targets=["o"])
+    answer = await shared.submit(graph, partial_execution_targets=["o"])
     assert answer.error["type"] == "prompt_outputs_failed_validation"
     said = answer.json()
     node = said["node_errors"]["o"]
@@ -413,6 +426,7 @@ async def test_errors_of_an_output_are_in_the_details_of_the_prompt(live: Live, 
     assert said["error"]["details"] == f"{node['errors'][0]['message']}: {details}"
 
 
+@shared_loop
 @pytest.mark.parametrize(
     ("link", "kind", "details"),
     [
@@ -431,22 +445,23 @@ async def test_errors_of_an_output_are_in_the_details_of_the_prompt(live: Live, 
         ([{}, {}], "KeyError", "{}"),
     ],
 )
-async def test_a_link_to_nowhere(live: Live, link: Any, kind: str, details: str) -> None:
+async def test_a_link_to_nowhere(shared: Live, link: Any, kind: str, details: str) -> None:
     graph = image_into(o={"class_type": OUTPUT, "inputs": {"images": link}})
-    answer = await live.submit(graph)
+    answer = await shared.submit(graph)
     assert answer.status == 400
     error = answer.json()["node_errors"]["o"]["errors"][0]
     assert error["type"] == "exception_during_validation"
     assert (error["extra_info"]["exception_type"], error["details"]) == (kind, details)
 
 
+@shared_loop
 @pytest.mark.parametrize(("link", "is_inner"), [(["9", 0], True), (["1", 7], True)])
-async def test_the_same_upstream_names_the_input_that_led_there(live: Live, link: Any, is_inner: bool) -> None:
+async def test_the_same_upstream_names_the_input_that_led_there(shared: Live, link: Any, is_inner: bool) -> None:
     graph = image_into(
         m={"class_type": "ImageInvert", "inputs": {"image": link}},
         o={"class_type": OUTPUT, "inputs": {"images": ["m", 0]}},
     )
-    said = (await live.submit(graph)).json()
+    said = (await shared.submit(graph)).json()
     assert said["error"]["details"] == ""
     assert list(said["node_errors"]) == ["m"]
     assert said["node_errors"]["m"]["dependent_outputs"] == ["o"]
@@ -456,6 +471,7 @@ async def test_the_same_upstream_names_the_input_that_led_there(live: Live, link
     assert error["extra_info"]["linked_node"] == ["m", 0]
 
 
+@shared_loop
 @pytest.mark.parametrize(
     ("field", "value", "kind", "details"),
     [
@@ -487,14 +503,14 @@ async def test_the_same_upstream_names_the_input_that_led_there(live: Live, link
         ("odd_limit", "x", "exception_during_validation", "'<' not supported between instances of 'str' and 'int'"),
     ],
 )
-async def test_a_constant_that_does_not_fit(live: Live, field: str, value: Any, kind: str, details: str) -> None:
-    before = await live.state()
-    answer = await live.submit({"1": {"class_type": "Anything", "inputs": {field: value}}})
+async def test_a_constant_that_does_not_fit(shared: Live, field: str, value: Any, kind: str, details: str) -> None:
+    before = await shared.state()
+    answer = await shared.submit({"1": {"class_type": "Anything", "inputs": {field: value}}})
     assert answer.status == 400
     error = answer.json()["node_errors"]["1"]["errors"][0]
     assert (error["type"], error["details"]) == (kind, details)
     assert len(answer.body) < 20_000
-    assert await live.state() == before
+    assert await shared.state() == before
 
 
 async def test_constants_are_shown_converted(live: Live) -> None:
@@ -521,11 +537,12 @@ async def test_constants_are_shown_converted(live: Live) -> None:
     assert (node["_meta"], node["more"]) == ({"title": "t"}, 1)
 
 
+@shared_loop
 @pytest.mark.parametrize("value", [10**30, 1e308, "9" * 4000, -(10**25)])
-async def test_a_huge_number_that_is_allowed_can_be_shown(live: Live, value: Any) -> None:
-    said = await live.accepted({"1": {"class_type": "Anything", "inputs": {"int": value}}})
-    await live.finished(said["prompt_id"])
-    assert (await live.get("/history")).status == 200
+async def test_a_huge_number_that_is_allowed_can_be_shown(shared: Live, value: Any) -> None:
+    said = await shared.accepted({"1": {"class_type": "Anything", "inputs": {"int": value}}})
+    await shared.finished(said["prompt_id"])
+    assert (await shared.get("/history")).status == 200
 
 
 async def test_several_errors_of_a_node_come_together_and_name_both_outputs(live: Live) -> None:
@@ -548,6 +565,7 @@ async def test_a_good_output_runs_beside_a_bad_one(live: Live) -> None:
     assert (entry["outputs"], entry["prompt"][4]) == ({"good": {"value": [1]}}, ["good"])
 
 
+@shared_loop
 @pytest.mark.parametrize(
     "graph",
     [
@@ -558,8 +576,8 @@ async def test_a_good_output_runs_beside_a_bad_one(live: Live) -> None:
         },
     ],
 )
-async def test_a_cycle_is_named(live: Live, graph: Any) -> None:
-    answer = await live.submit(graph)
+async def test_a_cycle_is_named(shared: Live, graph: Any) -> None:
+    answer = await shared.submit(graph)
     assert answer.error["type"] == "prompt_outputs_failed_validation"
     said = answer.json()["node_errors"]
     assert set(said) == set(graph)
@@ -640,6 +658,7 @@ async def test_free_drops_what_is_kept(live: Live) -> None:
     assert (await live.finished(kept))["status"]["messages"][1][1]["nodes"] == ["1"]
 
 
+@shared_loop
 @pytest.mark.parametrize(
     "body",
     [
@@ -654,5 +673,5 @@ async def test_free_drops_what_is_kept(live: Live) -> None:
         b'{"free_memory": []}',
     ],
 )
-async def test_free_refuses_what_it_does_not_understand(live: Live, body: bytes) -> None:
-    assert (await live.post("/free", body)).error
+async def test_free_refuses_what_it_does_not_understand(shared: Live, body: bytes) -> None:
+    assert (await shared.post("/free", body)).error

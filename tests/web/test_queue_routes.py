@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.web.live_server import Live, echo
+from tests.web.live_server import Live, echo, shared_loop
 
 NO_OBJECTS = [
     b"",
@@ -119,13 +119,14 @@ async def test_a_failure_in_history(live: Live) -> None:
     assert data["exception_message"].startswith("as it was told")
 
 
+@shared_loop
 @pytest.mark.parametrize(
     "prompt_id", ["unknown", "%2F", "%2e%2e", "%ff", "%00", "%F0%9F%A6%86", "a" * 1000, "%22", "null"]
 )
-async def test_an_id_that_nobody_knows_has_no_history(live: Live, prompt_id: str) -> None:
+async def test_an_id_that_nobody_knows_has_no_history(shared: Live, prompt_id: str) -> None:
     import yarl
 
-    answer = await live.get(yarl.URL(f"{live.running.url}/history/{prompt_id}", encoded=True))
+    answer = await shared.get(yarl.URL(f"{shared.running.url}/history/{prompt_id}", encoded=True))
     assert (answer.status, answer.body) == (200, b"{}")
 
 

@@ -10,7 +10,7 @@ import pytest
 import yarl
 from aiohttp import web
 
-from tests.web.live_server import Live, echo
+from tests.web.live_server import Live, echo, shared_loop
 from web.app import TABLES
 from web.system_routes import _find_page_file
 
@@ -86,14 +86,16 @@ async def test_system_stats(live: Live) -> None:
         }
 
 
+@shared_loop
 @pytest.mark.parametrize("path", ["/", "/api/", "/index.html", "/?x=1"])
-async def test_the_page(live: Live, path: str) -> None:
-    answer = await live.get(path)
+async def test_the_page(shared: Live, path: str) -> None:
+    answer = await shared.get(path)
     assert (answer.status, answer.headers["Content-Type"].partition(";")[0]) == (200, "text/html")
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert b"<!doctype html>" in answer.body.lower()
 
 
+@shared_loop
 @pytest.mark.parametrize(
     "path",
     [
@@ -127,8 +129,8 @@ async def test_the_page(live: Live, path: str) -> None:
         "/QUEUE",
     ],
 )
-async def test_a_path_that_is_nothing_is_not_found(live: Live, path: str) -> None:
-    answer = await live.get(yarl.URL(live.running.url + path, encoded=True))
+async def test_a_path_that_is_nothing_is_not_found(shared: Live, path: str) -> None:
+    answer = await shared.get(yarl.URL(shared.running.url + path, encoded=True))
     assert (answer.status, answer.body) == (404, b""), answer.body[:200]
 
 
@@ -238,9 +240,10 @@ async def test_ws_without_a_socket_says_what_it_is(live: Live) -> None:
         assert (answer.status, len(answer.body) > 10) == (400, True), headers
 
 
+@shared_loop
 @pytest.mark.parametrize("length", [1001, 5000, 10_000])
-async def test_a_client_id_without_end_is_refused(live: Live, length: int) -> None:
-    answer = await live.get(
+async def test_a_client_id_without_end_is_refused(shared: Live, length: int) -> None:
+    answer = await shared.get(
         f"/ws?clientId={'a' * length}",
         headers={
             "Upgrade": "websocket",
@@ -253,8 +256,9 @@ async def test_a_client_id_without_end_is_refused(live: Live, length: int) -> No
     assert len(answer.body) < 10 * length
 
 
+@shared_loop
 @pytest.mark.parametrize("client_id", ["", "a" * 1000, "é", "%00", "a b", '"', "None"])
-async def test_any_shorter_text_is_a_client_id(live: Live, client_id: str) -> None:
-    async with live.http.ws_connect("/ws", params={"clientId": client_id}) as socket:
+async def test_any_shorter_text_is_a_client_id(shared: Live, client_id: str) -> None:
+    async with shared.http.ws_connect("/ws", params={"clientId": client_id}) as socket:
         first = await socket.receive_json()
         assert first["data"]["sid"] == client_id or (not client_id and len(first["data"]["sid"]) == 32)
