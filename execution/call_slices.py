@@ -125,7 +125,8 @@ def join_results(definition: NodeDefinition, slices: Sequence[Slice],
     joined = _join_outputs(definition, outputs_of, expanded)
     if expansion is not None:
         return Joined(OutputRecord((), ui), joined, expansion, blocked)
-    outputs = tuple([value for piece in pieces for value in piece] for pieces in joined)
+    outputs = tuple([value for piece in pieces if not isinstance(piece, Link) for value in piece]
+                    for pieces in joined)
     return Joined(OutputRecord(outputs, ui, measure(outputs)), blocked=blocked)
 
 

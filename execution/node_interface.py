@@ -48,7 +48,7 @@ class NodeInterface:
     :param is_shareable: two prompts that reach the same signature at the same time may share one call.
     """
 
-    __slots__ = ("_compile", "_optional", "_required", "_specs", "accepts_everything", "has_own_identity", "hidden",
+    __slots__ = ("_compile", "_optional", "_required", "specs", "accepts_everything", "has_own_identity", "hidden",
                  "is_shareable", "required_names")
 
     def __init__(self, required: Mapping[str, Any], optional: Mapping[str, Any],
@@ -58,7 +58,8 @@ class NodeInterface:
         self._required = required
         self._optional = optional
         self._compile = compile_spec
-        self._specs: dict[str, InputSpec | None] = {}
+        self.specs: dict[str, InputSpec | None] = {}
+        """Those that were asked for so far."""
         self.required_names: Sequence[str] = tuple(required)
         self.hidden: Mapping[str, Any] = hidden or {}
         self.has_own_identity = has_own_identity
@@ -68,7 +69,7 @@ class NodeInterface:
     def spec(self, name: str) -> InputSpec | None:
         """The declaration of an input, or None if there is none."""
         try:
-            return self._specs[name]
+            return self.specs[name]
         except KeyError:
             pass
         found: InputSpec | None = None
@@ -76,7 +77,7 @@ class NodeInterface:
             found = self._compile(name, self._required[name], True)
         elif name in self._optional:
             found = self._compile(name, self._optional[name], False)
-        self._specs[name] = found
+        self.specs[name] = found
         return found
 
     def passes_constant(self, name: str) -> bool:

@@ -183,7 +183,7 @@ class ProgressDesk:
             self._tracks.pop(track.call.call_id, None)  # it reported while its end was told
             return
         if track.call.call_id not in self._tracks or not track.is_dirty or track.timer is not None \
-                or track.is_encoding:
+                or track.is_encoding or track.call.is_cancelled:
             return
         wait = track.sent_at + INTERVAL - self._clock.monotonic()
         if wait <= 0:

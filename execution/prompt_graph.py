@@ -3,10 +3,12 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from msgspec import Struct
+
 from .identifiers import NodeId
 
 
-class Link(NamedTuple):
+class Link(Struct, frozen=True, gc=False):
     """One input that comes from another node."""
 
     name: str

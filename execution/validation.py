@@ -99,8 +99,8 @@ class CheckedGraph(Struct):
     errors: dict[NodeId, list[Report]]
     broken: set[NodeId]
     """Nodes that cannot run though nothing is said of them."""
-    blame: dict[NodeId, tuple[str, Any, list[Any]]]
-    """For a node that is not an output: an input that leads to it, its declaration, and the link."""
+    blame: dict[NodeId, tuple[InputSpec, list[Any]]]
+    """For a node that is not an output: an input that leads to it, and the link."""
     validators: list[ValidatorCall]
 
 
@@ -220,10 +220,51 @@ class _Checker:
         self._failed = failed
         self._outputs = set(checked.outputs)
         self._fits: dict[tuple[int, int], bool] = {}
+        self._plans = {name: (interface, interface.specs) for name, interface in checked.interfaces.items()
+                       if checked.definitions[name].validate is None
+                       and never_fits(checked.definitions[name].needs) is None}
         self._impossible = {name: problem for name, definition in checked.definitions.items()
                             if (problem := never_fits(definition.needs)) is not None}
 
     def check(self, node: GraphNode, is_needed: set[NodeId]) -> None:
+        """Report all that is wrong with a node, and have the sources of its declared links checked too."""
+        if not self._is_plainly_right(node, is_needed):
+            self._check_thoroughly(node, is_needed)
+
+    def _is_plainly_right(self, node: GraphNode, is_needed: set[NodeId]) -> bool:
+        """Whether it takes no more than a look to see that nothing is wrong. Most nodes of most prompts are so."""
+        plan = self._plans.get(node.class_type)
+        if plan is None or node.node_id in self._without_inputs:
+            return False
+        interface, specs = plan
+        inputs, links, checked = node.inputs, node.links, self._checked
+        for name in interface.required_names:
+            if name not in inputs:
+                return False
+        for name, value in inputs.items():
+            spec = specs.get(name) or interface.spec(name)
+            if spec is None:
+                return False
+            if value.__class__ is not list:
+                if value.__class__ is not spec.convert or spec.choices is not None:
+                    return False
+                if (spec.minimum is not None and value < spec.minimum) or (
+                        spec.maximum is not None and value > spec.maximum):
+                    return False
+                continue
+            link = links.get(name)
+            source = None if link is None else checked.nodes.get(link.source)
+            if link is None or source is None:
+                return False
+            types, slot = checked.definitions[source.class_type].output_types, link.slot
+            if not 0 <= slot < len(types) or not self._fits.get((id(types[slot]), id(spec.type))):
+                return False
+            if link.source not in is_needed:
+                is_needed.add(link.source)
+                checked.blame[link.source] = (spec, value)
+        return True
+
+    def _check_thoroughly(self, node: GraphNode, is_needed: set[NodeId]) -> None:
         checked, node_id = self._checked, node.node_id
         definition = checked.definitions[node.class_type]
         if node.class_type in self._failed:
@@ -274,7 +315,7 @@ class _Checker:
             return self._raised(node, IndexError("tuple index out of range"))
         if source_id not in is_needed:
             is_needed.add(source_id)
-            checked.blame[source_id] = (spec.name, _config(spec), _shown(value))
+            checked.blame[source_id] = (spec, value)
         received = types[slot]
         pair = (id(received), id(spec.type))
         fits = self._fits.get(pair)
@@ -393,10 +434,10 @@ def exception_report(checked: CheckedGraph, node_id: NodeId, error: BaseExceptio
     kind = type(error)
     name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     if node_id in checked.blame:
-        input_name, declared, link = checked.blame[node_id]
+        spec, link = checked.blame[node_id]
         return _error("exception_during_inner_validation", "Exception when validating inner node", text,
-                      input_name=input_name, input_config=declared, exception_message=_cut(text),
-                      exception_type=name, traceback=frames, linked_node=link)
+                      input_name=spec.name, input_config=_config(spec), exception_message=_cut(text),
+                      exception_type=name, traceback=frames, linked_node=_shown(link))
     return _error("exception_during_validation", "Exception when validating node", text,
                   exception_type=name, traceback=frames)
 

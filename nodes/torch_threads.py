@@ -11,6 +11,7 @@ class TorchThreads:
 
     def __init__(self) -> None:
         self._torch: Any = None
+        self._guards: list[Any] = []
         self._device: int | None = None
 
     def load(self) -> None:
@@ -26,8 +27,11 @@ class TorchThreads:
         if torch is None:
             return
         if not torch.is_inference_mode_enabled():
-            # Entered for good: a node that leaves it off on this thread is put right at the next call.
-            torch.inference_mode(True).__enter__()
+            # Entered for good: a node that leaves it off on this thread is put right at the next call. The guard
+            # has to be kept, since it switches back when it is dropped.
+            guard = torch.inference_mode(True)
+            guard.__enter__()
+            self._guards.append(guard)
         if self._device is not None:
             torch.cuda.set_device(self._device)
 

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SECONDS_FOR_A_TEST = 60
 """The outer guard of async tests. One that hangs beyond Python's reach is ended by faulthandler_timeout."""
 
-LOOP_IS_GUARDED_IN = ("end_to_end", "web", "execution")
+LOOP_IS_GUARDED_IN = ("end_to_end", "web", "execution", "inference")
 """Folders of tests/ whose async tests fail when something blocks the loop."""
 GUARDED_CODE = ("execution", "nodes", "web", "examples", "tests/packs")
 """Whose blocking counts: that of ours and of nodes, not that of a test that reads a file to compare with."""

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from execution import (
     ClientId,
     Event,
@@ -62,7 +64,7 @@ def test_what_an_entry_says() -> None:
         finished(at=9, executed=[NodeId("5")])).get(P)
     assert entry is not None
     assert (entry.queued_at, entry.started_at, entry.cached_at, entry.ended_at) == (1, 2, 3, 9)
-    assert (entry.client_id, entry.number, entry.prompt, entry.extra_data) == ("me", 3, {"1": {}}, {"x": 1})
+    assert (entry.client_id, entry.number, msgspec.json.decode(entry.prompt), entry.extra_data) == ("me", 3, {"1": {}}, {"x": 1})
     assert (entry.cached, entry.executed, entry.outcome) == (["7"], ["5"], Outcome.SUCCEEDED)
     assert entry.outputs == {"5": {"text": ["a"]}, "6": {"text": ["b"]}}
     assert set(entry.places) == {"5", "6"}

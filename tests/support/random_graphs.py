@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from execution import NodeDefinition, PromptScope
 from execution.identifiers import ClientId, NodeId, PromptId
-from execution.node_interface import PromptScope
 from execution.prompt_graph import is_link
 from execution.resource_pools import ResourcePools
 from execution.stimuli import PromptSubmitted
