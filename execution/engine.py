@@ -139,13 +139,13 @@ class Engine:
         """
         if not self._is_open:
             raise EngineClosed
-        counted = self._counter
-        self._counter += 1
-        number: int | float = submission.number if submission.number is not None \
-            else -counted if submission.front else counted
-        prompt_id = submission.prompt_id
-        if prompt_id is None:
-            return await self._admit(submission, PromptId(str(uuid.uuid4())), number)
+        number: int | float
+        if submission.number is not None:
+            number = submission.number
+        else:
+            counted = self.take_number()
+            number = -counted if submission.front else counted
+        prompt_id = PromptId(str(uuid.uuid4())) if submission.prompt_id is None else submission.prompt_id
         known = self._admitted.get(prompt_id)
         if known is not None:
             content_key, accepted = known
@@ -164,6 +164,12 @@ class Engine:
         future.set_result(accepted_now)
         return accepted_now
 
+    def take_number(self) -> int:
+        """The next of the numbers that prompts without one of their own are queued by. Refused ones use one up, too."""
+        counted = self._counter
+        self._counter += 1
+        return counted
+
     async def _admit(self, submission: PromptSubmission, prompt_id: PromptId, number: int | float) -> Accepted:
         checked = await self._check(submission)
         scope = PromptScope(prompt_id, submission.prompt, {**submission.extra_data}, checked.nodes,
@@ -173,7 +179,8 @@ class Engine:
             answers = await self._caller.ask_validators(checked.validators, scope)
             for call, answer in zip(checked.validators, answers, strict=True):
                 add_answer(checked, call, answer)
-        verdict = conclude(checked)
+        verdict = await self._caller.on_validation_lane(lambda: conclude(checked)) if checked.errors \
+            else conclude(checked)
         if not self._is_open:
             raise EngineClosed
         self._apply(stimuli.PromptSubmitted(

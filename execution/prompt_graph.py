@@ -71,6 +71,9 @@ def parse_expansion(expansion: Mapping[str, Any]) -> list[GraphNode]:
     return nodes
 
 
+MOST_WHOLE_CYCLES = 100
+
+
 class Ordering(NamedTuple):
     """Nodes so that each comes after its sources, and what kept some of them from having such a place."""
 
@@ -109,7 +112,8 @@ def order_by_sources(nodes: Mapping[NodeId, GraphNode], roots: Iterable[NodeId])
                     pending.append(iter(node.links.values()))
                     break
                 if state is False:
-                    cycles.append(path[path.index(source):])
+                    # Beyond some, the node that closes a cycle says enough: each path would cost its length.
+                    cycles.append(path[path.index(source):] if len(cycles) < MOST_WHOLE_CYCLES else [path[-1]])
             else:
                 pending.pop()
                 node_id = path.pop()

@@ -176,7 +176,7 @@ class Scheduler:
             cached = [node_id for node_id in run.scope.nodes if signatures[node_id] in cache]
             self._announce(events.NodesCached(prompt_id=run.prompt_id, nodes=cached))
             movable = run.stage_roots(cache)
-        except StudioError as error:
+        except Exception as error:  # a prompt that cannot be started must not be one that runs for ever
             self._fail(run, run.outputs[0], _own_error(error))
             return
         for node_id in run.outputs:
@@ -667,7 +667,7 @@ def _entry(run: PromptRun) -> QueueEntry:
     return QueueEntry(run.prompt_id, run.number, run.scope.submitted, run.scope.extra_data, run.outputs)
 
 
-def _own_error(error: StudioError) -> NodeError:
+def _own_error(error: Exception) -> NodeError:
     """An error that the scheduler found in what a node asked for."""
     name = type(error).__name__
     module = "graph" if isinstance(error, DependencyCycleError) else "execution"

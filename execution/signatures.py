@@ -87,11 +87,11 @@ def sign(node: GraphNode, sources: Mapping[NodeId, Signature], *, fingerprint: A
                 value = inputs[name]
                 parts.append((name, value) if value.__class__ is str else (name, _canonical(value)))
         payload = _encode(parts)
-    except (_EqualsNothing, TypeError, OverflowError, RecursionError):
+    except (_EqualsNothing, TypeError, OverflowError, RecursionError, UnicodeEncodeError):
         transient = True
-        payload = _encode((run, node.node_id))
+        payload = f"{run}/{node.node_id}".encode(errors="surrogatepass")
     if transient:
-        return Signature(_TRANSIENT + _sha256(payload + run.encode()).digest())
+        return Signature(_TRANSIENT + _sha256(payload + run.encode(errors="surrogatepass")).digest())
     return Signature(_STABLE + _sha256(payload).digest())
 
 

@@ -228,7 +228,11 @@ class _Checker:
 
     def check(self, node: GraphNode, is_needed: set[NodeId]) -> None:
         """Report all that is wrong with a node, and have the sources of its declared links checked too."""
-        if not self._is_plainly_right(node, is_needed):
+        try:
+            is_right = self._is_plainly_right(node, is_needed)
+        except TypeError:  # limits of another type than the value
+            is_right = False
+        if not is_right:
             self._check_thoroughly(node, is_needed)
 
     def _is_plainly_right(self, node: GraphNode, is_needed: set[NodeId]) -> bool:

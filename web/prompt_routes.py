@@ -29,11 +29,17 @@ async def submit(request: web.Request) -> web.Response:
     now, source = time.time_ns() // 1_000_000, request.headers.get("Comfy-Usage-Source")
     if source is not None:
         source = source.encode(errors="replace").decode()
-    if len(body) > LARGE_BODY:
-        submission = await asyncio.to_thread(wire.decode_submission, body, now, source)
-    else:
-        submission = wire.decode_submission(body, now, source)
-    accepted = await request.app[ENGINE].submit(submission)
+    engine = request.app[ENGINE]
+    try:
+        if len(body) > LARGE_BODY:
+            submission = await asyncio.to_thread(wire.decode_submission, body, now, source)
+        else:
+            submission = wire.decode_submission(body, now, source)
+    except BadRequest as refusal:
+        if refusal.error["type"] != "invalid_json":
+            engine.take_number()  # as the prompts do that are refused later
+        raise
+    accepted = await engine.submit(submission)
     return json_response({"prompt_id": accepted.prompt_id, "number": accepted.number,
                           "node_errors": accepted.node_errors})
 

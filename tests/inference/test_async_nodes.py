@@ -1244,6 +1244,7 @@ def here() -> tuple[str, str, int | None] | None:
     return None if context is None else (context.prompt_id, context.unique_id, context.list_index)
 
 
+@pytest.mark.may_block  # its node waits for a thread pool of its own
 async def test_context_in_threads_and_tasks() -> None:
     """Two prompts at the same time, in lists: each piece of code knows whose it is."""
     meeting = Meeting(4)

@@ -387,9 +387,6 @@ async def test_cycles_that_are_not_named_break_their_outputs_too(live: Live) -> 
     assert (await live.finished(said["prompt_id"]))["prompt"][4] == ["good"]
 
 
-@pytest.mark.xfail(
-    reason="order_by_sources (execution/prompt_graph.py) copies the path for each cycle: n² time and memory"
-)
 def test_many_cycles_take_as_long_as_the_graph_is() -> None:
     from execution.prompt_graph import GraphNode, order_by_sources, parse_links
 

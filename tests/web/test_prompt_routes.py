@@ -54,14 +54,12 @@ async def test_numbers_count_from_zero_and_refusals_use_one_up(live: Live) -> No
     assert all(type(number) is int for number in numbers)
 
 
-@pytest.mark.xfail(strict=True, reason="protocol 1.3: every POST that is JSON counts; these end before the engine")
 @pytest.mark.parametrize("body", [{}, [], {"prompt": {}, "prompt_id": 5}, {"prompt": {}, "front": 1}])
 async def test_a_body_with_a_wrong_field_uses_a_number_up_as_well(live: Live, body: Any) -> None:
     assert (await live.post("/prompt", body)).status == 400
     assert (await live.accepted(echo(1)))["number"] == 1
 
 
-@pytest.mark.xfail(strict=True, reason="protocol 1.3: `number` leaves the counter alone; Engine.submit moves it always")
 async def test_a_number_of_the_clients_own_leaves_the_counter_alone(live: Live) -> None:
     await live.accepted(echo(1), number=7)
     assert (await live.accepted(echo(1)))["number"] == 0
@@ -205,7 +203,6 @@ async def test_two_different_bodies_at_once_under_one_id_cannot_both_win(live: L
     assert (await live.get("/prompt")).json()["exec_info"]["queue_remaining"] == 1
 
 
-@pytest.mark.xfail(strict=True, reason="Engine.submit keeps no record of ids that it made: InvariantViolated, 500")
 async def test_an_id_that_the_server_made_is_in_use_too(live: Live) -> None:
     made = (await live.blocked())["prompt_id"]
     answer = await live.submit(echo(1), prompt_id=made)

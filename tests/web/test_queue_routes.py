@@ -38,7 +38,7 @@ async def test_a_queue_item_has_five_members(serve: Any) -> None:
         number, prompt_id, prompt, extra_data, outputs = said["queue_running"][0]
         assert (number, prompt_id, prompt, outputs) == (2.5, "runs", {"g": {"class_type": "Gate", "inputs": {}}}, ["g"])
         assert set(extra_data) == {"client_id", "create_time"}
-        assert said["queue_pending"][0][:3] == [1, "waits", echo(3)]
+        assert said["queue_pending"][0][:3] == [0, "waits", echo(3)]
         assert set(said["queue_pending"][0][3]) == {"create_time"}
 
 
