@@ -52,48 +52,49 @@ class LoopMailbox:
 
 
 class ThreadLane:
-    """A queue of jobs and up to `size` threads that take them. Threads are started when there is work for them."""
+    """A queue of jobs and up to `size` threads that take them. Threads are started when there is work for them.
+
+    No lock: a thread that holds one while it waits for the interpreter would make the loop wait for both.
+    """
 
     def __init__(self, name: str, size: int) -> None:
         self.name = name
         self._size = size
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._lock = threading.Lock()
-        self._unfinished = 0
+        self._idle: list[None] = []
+        """One mark for each thread that waits for a job, as long as there are fewer threads than there may be."""
         self._threads = 0
-        self._is_closed = False
 
     def submit(self, job: Callable[[], None]) -> None:
-        """Have a job run on a thread of this lane. It must not raise."""
-        with self._lock:
-            self._unfinished += 1
-            self._start_thread_if_needed()
+        """Have a job run on a thread of this lane. It must not raise. To be called on one thread only: the loop's."""
         self._jobs.put(job)
+        try:
+            self._idle.pop()
+        except IndexError:
+            self._start_thread()
 
     def write_off_thread(self) -> None:
         """A job hangs and will not be waited for: its thread does not count any more. What is queued goes on."""
-        with self._lock:
-            self._size += 1
-            self._start_thread_if_needed()
-
-    def _start_thread_if_needed(self) -> None:
-        if self._unfinished > self._threads and self._threads < self._size:
-            self._threads += 1
-            threading.Thread(target=self._work, name=f"studio-{self.name}-{self._threads}", daemon=True).start()
+        self._size += 1
+        if not self._jobs.empty():
+            self._start_thread()
 
     def close(self) -> None:
         """Let the threads end once they have done what is queued; a stuck one is left behind."""
-        self._is_closed = True
-        with self._lock:
-            for _ in range(self._threads):
-                self._jobs.put(None)
+        for _ in range(self._threads):
+            self._jobs.put(None)
+
+    def _start_thread(self) -> None:
+        if self._threads < self._size:
+            self._threads += 1
+            threading.Thread(target=self._work, name=f"studio-{self.name}-{self._threads}", daemon=True).start()
 
     def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
+        jobs, idle = self._jobs, self._idle
+        while (job := jobs.get()) is not None:  # for the first one it was started: no mark
             job()
             del job  # a job holds the inputs of a node
-            with self._lock:
-                self._unfinished -= 1
+            idle.append(None)
 
     async def call(self, function: Callable[[], T], *, timeout: float | None = None) -> T:
         """Run a function on this lane and wait for what it returns or raises.

@@ -29,6 +29,8 @@ HIGH_WATER = 256 * 2**10
 """Bytes that may lie in the transport; more waits in the outbox, where it can still be replaced."""
 PACE = 0.002
 """Seconds between two writes to one socket: what comes in between goes out together."""
+COMPANY = 0.02
+"""Seconds that a frame about prompts of others may wait for more to go out with it."""
 RETRY = 0.02
 _CLOSE_TIMEOUT = 1.0
 _MOST_MISSED = 200
@@ -53,9 +55,13 @@ class ClientConnection:
         self._bytes = 0
         self._timer: asyncio.Handle | None = None
         self._written_at = 0.0
+        self._waits_for_company = False
 
-    def put(self, data: bytes, replaces: tuple[str, ...] | None = None) -> None:
-        """Have a frame sent. With a key it takes the place of an unsent one of the same key."""
+    def put(self, data: bytes, replaces: tuple[str, ...] | None = None, *, is_urgent: bool = True) -> None:
+        """Have a frame sent. With a key it takes the place of an unsent one of the same key.
+
+        :param is_urgent: False for what is about prompts of others: it may wait a moment for company.
+        """
         if self.is_closing:
             return
         if replaces is not None:
@@ -76,9 +82,15 @@ class ClientConnection:
         self._bytes += len(data)
         if replaces is not None:
             self._keyed[replaces] = entry
-        if self._timer is None:
-            wait = self._written_at + PACE - self._loop.time()
-            self._timer = self._loop.call_soon(self._write) if wait <= 0 else self._loop.call_later(wait, self._write)
+        if self._timer is None or (is_urgent and self._waits_for_company):
+            self._schedule(is_urgent)
+
+    def _schedule(self, is_urgent: bool) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._waits_for_company = not is_urgent
+        wait = (self._written_at + PACE - self._loop.time()) if is_urgent else COMPANY
+        self._timer = self._loop.call_soon(self._write) if wait <= 0 else self._loop.call_later(wait, self._write)
 
     def takes(self, frame: Frame) -> bool:
         return frame.wants_metadata is None or frame.wants_metadata is self.wants_metadata
@@ -114,6 +126,7 @@ class ClientConnection:
 
     def _write(self) -> None:
         self._timer = None
+        self._waits_for_company = False
         transport = self._transport
         if self.is_closing or transport.is_closing() or self.socket.closed:
             return
@@ -208,7 +221,9 @@ class ClientConnections:
         missed: list[bytes] = []
         for frame in self._encoder.encode(event):
             if frame.audience is Audience.ALL or (frame.audience is Audience.OWN_OR_ALL and client_id is None):
-                self._put(frame, list(self._all))
+                for connection in list(self._all):
+                    connection.put(frame.data, frame.replaces,
+                                   is_urgent=client_id is None or connection.client_id == client_id)
             elif own:
                 self._put(frame, own)
             elif is_end and client_id is not None:

@@ -26,6 +26,7 @@ from tests.support.scheduler_driver import SchedulerDriver
 
 MOST_EXPANSIONS = 6
 FEW = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], max_examples=300)
+FEWER = settings(FEW, max_examples=150)
 
 CACHES = st.sampled_from([
     lambda: OutputCache(), lambda: OutputCache(), lambda: OutputCache(CacheRule.NONE),
@@ -167,7 +168,7 @@ def test_whatever_happens_every_prompt_ends_once_and_nothing_is_left(
     driver.check_nothing_is_left()
 
 
-@FEW
+@FEWER
 @given(st.data(), several(prompts(classes=(*SIMPLE, "Named", "Watched", "Private"))),
        st.sampled_from([4, 2, 1]))
 def test_prompts_without_trouble_succeed_and_call_each_node_after_its_sources(
@@ -180,7 +181,7 @@ def test_prompts_without_trouble_succeed_and_call_each_node_after_its_sources(
     driver.check_nothing_is_left()
 
 
-@FEW
+@FEWER
 @given(st.data(), several(prompts(classes=(*SIMPLE, "Named"))), CACHES)
 def test_each_call_gets_the_values_that_the_graph_says_shared_and_cached_or_not(
         data: st.DataObject, submissions: list[stimuli.PromptSubmitted], cache: Any) -> None:
@@ -193,7 +194,7 @@ def test_each_call_gets_the_values_that_the_graph_says_shared_and_cached_or_not(
     assert all(driver.outcome_of(one.prompt_id) is Outcome.SUCCEEDED for one in submissions)
 
 
-@FEW
+@FEWER
 @given(st.data(), st.one_of(
     st.tuples(prompts(classes=(*SIMPLE, "Named"), max_nodes=10), st.just(CacheRule.BYTES)),
     # Without a cache, what a lazy input wants may be gone already: it is kept for consumers known so far.
@@ -209,7 +210,7 @@ def test_equal_nodes_of_a_prompt_are_called_once(
             assert sum(node_id in group for node_id in returned) <= 1
 
 
-@FEW
+@FEWER
 @given(st.data(), several(prompts(classes=SIMPLE)))
 def test_what_one_prompt_computed_no_later_prompt_computes_again(
         data: st.DataObject, submissions: list[stimuli.PromptSubmitted]) -> None:
@@ -224,7 +225,7 @@ def test_what_one_prompt_computed_no_later_prompt_computes_again(
     assert called_again == []
 
 
-@FEW
+@FEWER
 @given(st.data(), prompts(classes=("Async", "Plain", "Cpu", "AsyncDisk", "Unlimited"), min_nodes=3),
        st.sets(st.integers(0, 2), max_size=2))
 def test_a_cancel_takes_no_shared_call_away_from_prompts_that_go_on(

@@ -185,7 +185,7 @@ class SchedulerDriver:
             source_class = call.scope.nodes[link.source].class_type
             if own is not None and not (spec is not None and spec.is_lazy):
                 assert value == own[link.slot], "the source ran in this prompt, for this node"
-            elif "Expander" not in source_class and isinstance(value, str):
+            elif "Expander" not in source_class and isinstance(value, str) and "#" in value:
                 assert value.startswith(f"{source_class}#")
                 assert value.endswith(f".{link.slot}")
         assert set(call.inputs) == set(graph_node.inputs)
