@@ -27,10 +27,11 @@ MOST_BYTES = 32 * 2**20
 """An outbox that would hold more of what must not be lost is closed with 1013."""
 HIGH_WATER = 256 * 2**10
 """Bytes that may lie in the transport; more waits in the outbox, where it can still be replaced."""
-PACE = 0.002
-"""Seconds between two writes to one socket: what comes in between goes out together."""
-COMPANY = 0.02
-"""Seconds that a frame about prompts of others may wait for more to go out with it."""
+PACE = 0.01
+"""Seconds between two writes to one socket while a prompt runs: what comes in between goes out together. Its end goes
+out at once."""
+PACE_OF_OTHERS = 0.03
+"""The same for what is about prompts of others."""
 RETRY = 0.02
 _CLOSE_TIMEOUT = 1.0
 _MOST_MISSED = 200
@@ -55,12 +56,12 @@ class ClientConnection:
         self._bytes = 0
         self._timer: asyncio.Handle | None = None
         self._written_at = 0.0
-        self._waits_for_company = False
+        self._patience = 0.0
 
-    def put(self, data: bytes, replaces: tuple[str, ...] | None = None, *, is_urgent: bool = True) -> None:
+    def put(self, data: bytes, replaces: tuple[str, ...] | None = None, within: float = 0.0) -> None:
         """Have a frame sent. With a key it takes the place of an unsent one of the same key.
 
-        :param is_urgent: False for what is about prompts of others: it may wait a moment for company.
+        :param within: seconds that it may wait for more to go out with it, counted from the last write.
         """
         if self.is_closing:
             return
@@ -82,14 +83,14 @@ class ClientConnection:
         self._bytes += len(data)
         if replaces is not None:
             self._keyed[replaces] = entry
-        if self._timer is None or (is_urgent and self._waits_for_company):
-            self._schedule(is_urgent)
+        if self._timer is None or within < self._patience:
+            self._schedule(within)
 
-    def _schedule(self, is_urgent: bool) -> None:
+    def _schedule(self, within: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._waits_for_company = not is_urgent
-        wait = (self._written_at + PACE - self._loop.time()) if is_urgent else COMPANY
+        self._patience = within
+        wait = self._written_at + within - self._loop.time() if within else 0.0
         self._timer = self._loop.call_soon(self._write) if wait <= 0 else self._loop.call_later(wait, self._write)
 
     def takes(self, frame: Frame) -> bool:
@@ -126,7 +127,7 @@ class ClientConnection:
 
     def _write(self) -> None:
         self._timer = None
-        self._waits_for_company = False
+        self._patience = 0.0
         transport = self._transport
         if self.is_closing or transport.is_closing() or self.socket.closed:
             return
@@ -144,6 +145,7 @@ class ClientConnection:
             self._written_at = self._loop.time()
         if self._frames:  # a slow reader: its frames wait here
             self._timer = self._loop.call_later(RETRY, self._write)
+            self._patience = 0.0  # nothing gets through any sooner
 
 
 class ClientConnections:
@@ -206,11 +208,11 @@ class ClientConnections:
             return
         if frame.wants_metadata is None or not has_client:
             for connection in list(receivers) if replaces is None else receivers:
-                connection.put(data, replaces)
+                connection.put(data, replaces, PACE)
             return
         for connection in receivers:
             if connection.takes(frame):
-                connection.put(data, replaces)
+                connection.put(data, replaces, PACE)
 
     def _spread(self, event: Event) -> None:
         """An event of a prompt, or of the queue, of which everybody is told something."""
@@ -218,14 +220,16 @@ class ClientConnections:
         client_id = None if prompt_id is None else self._client_of.get(prompt_id)
         is_end = event.__class__ is PromptFinished
         own = self._by_client.get(client_id, ()) if client_id is not None else ()
+        own_pace = 0.0 if is_end else PACE
         missed: list[bytes] = []
         for frame in self._encoder.encode(event):
             if frame.audience is Audience.ALL or (frame.audience is Audience.OWN_OR_ALL and client_id is None):
                 for connection in list(self._all):
-                    connection.put(frame.data, frame.replaces,
-                                   is_urgent=client_id is None or connection.client_id == client_id)
+                    is_own = client_id is None or connection.client_id == client_id
+                    connection.put(frame.data, frame.replaces, own_pace if is_own else PACE_OF_OTHERS)
             elif own:
-                self._put(frame, own)
+                for connection in list(own):
+                    connection.put(frame.data, None, own_pace)
             elif is_end and client_id is not None:
                 missed.append(frame.data)
         if is_end and prompt_id is not None:
@@ -254,7 +258,7 @@ class ClientConnections:
         frame = wire.message(event, data) if isinstance(event, str) else wire.binary_message(event, bytes(data))
         receivers = list(self._all) if client_id is None else self._by_client.get(ClientId(client_id), [])
         for connection in list(receivers):
-            connection.put(frame)
+            connection.put(frame, None, PACE)
 
     def client_of(self, prompt_id: str) -> str | None:
         return self._client_of.get(PromptId(prompt_id))
