@@ -76,6 +76,7 @@ class ThreadLane:
     def write_off_thread(self) -> None:
         """A job hangs and will not be waited for: its thread does not count any more. What is queued goes on."""
         self._size += 1
+        self._idle.clear()  # there are marks from when there were as many threads as there may be: nobody counted
         if not self._jobs.empty():
             self._start_thread()
 

@@ -214,3 +214,18 @@ def test_letters_to_a_closed_loop_are_lost_without_noise() -> None:
     heard: list[Callable[[], None]] = []
     mailbox.post(heard.append, None)
     assert heard == []
+
+
+async def test_a_lane_that_was_once_busier_than_it_has_threads_still_goes_on_after_one_hangs() -> None:
+    lane, door = ThreadLane("hooks", 1), threading.Event()
+    jobs = Jobs(lane)
+    for _ in range(3):
+        jobs.submit()
+    for number in range(3):
+        await jobs.arrived()
+        await jobs.finish(number)
+    with pytest.raises(TimeoutError):
+        await lane.call(lambda: door.wait(30), timeout=0.01)
+    assert await lane.call(lambda: "goes on") == "goes on"
+    door.set()
+    lane.close()
