@@ -117,7 +117,8 @@ def find_packs(options: Namespace) -> Sequence[Path]:
 
 
 async def load_packs(packs: Sequence[Path], engine: "Engine", app: Any, sockets: Sequence[socket.socket],
-                     now_loading: Callable[[str], None]) -> "Sequence[PackReport]":
+                     now_loading: Callable[[str], None],
+                     stack: contextlib.AsyncExitStack) -> "Sequence[PackReport]":
     from nodes.packs import loader, surface_modules
     from web.app import add_routes
     from web.app_keys import CONNECTIONS
@@ -125,6 +126,7 @@ async def load_packs(packs: Sequence[Path], engine: "Engine", app: Any, sockets:
 
     address, port = sockets[0].getsockname()[:2]
     surface = surface_modules.install(Messenger(engine, app[CONNECTIONS]), app=app, address=address, port=port)
+    stack.callback(surface.remove)
     reports = await loader.load_packs(packs, engine.registry, surface, lambda name: now_loading(f"loading pack {name}"))
     add_routes(app, surface.prompt_server.routes)
     return reports
@@ -191,26 +193,23 @@ async def open_studio(options: Namespace, sockets: Sequence[socket.socket],
     register_built_in_nodes(registry)
     await torch_import
     torch_threads()  # async nodes run on this thread
-    async with make_engine(options, registry, torch_threads) as engine:
-        settings = WebSettings(
+    async with contextlib.AsyncExitStack() as stack:
+        stack.callback(empty_temp)
+        engine = await stack.enter_async_context(make_engine(options, registry, torch_threads))
+        app = create_app(engine, WebSettings(
             directory_of=environment.directory_of, max_upload_size=options.max_upload_size * 2**20,
-            cors_origin=options.enable_cors_header, system_facts=lambda: system_stats(VERSION, sys.argv))
-        app = create_app(engine, settings)
-        reports = await load_packs(packs, engine, app, sockets, now_loading) if packs else ()
+            cors_origin=options.enable_cors_header, system_facts=lambda: system_stats(VERSION, sys.argv)))
+        reports = await load_packs(packs, engine, app, sockets, now_loading, stack) if packs else ()
         finish_routes(app)
         if room is not None:
             room.stop()
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=2)
         await runner.setup()
-        watchdog = LoopWatchdog()
-        try:
-            for one in sockets:
-                await web.SockSite(runner, one).start()
-            yield Studio(engine, registry, reports)
-        finally:
-            watchdog.stop()
-            await runner.cleanup()
-            empty_temp()
+        stack.push_async_callback(runner.cleanup)
+        stack.callback(LoopWatchdog().stop)
+        for one in sockets:
+            await web.SockSite(runner, one).start()
+        yield Studio(engine, registry, reports)
 
 
 def bind(options: Namespace) -> list[socket.socket]:

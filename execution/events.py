@@ -127,7 +127,7 @@ class NodeProgressed(NodeEvent):
     value: float
     maximum: float
     registry_only: bool = False
-    """Told without a progress bar: it stands in tables alone, and its preview is for clients that asked for metadata."""
+    """Told without a progress bar: it stands in tables alone, its preview is for clients that asked for metadata."""
     preview: bytes | None = None
     """A picture of work in progress, encoded."""
     preview_format: str = ""

@@ -48,8 +48,17 @@ class NodeInterface:
     :param is_shareable: two prompts that reach the same signature at the same time may share one call.
     """
 
-    __slots__ = ("_compile", "_optional", "_required", "specs", "accepts_everything", "has_own_identity", "hidden",
-                 "is_shareable", "required_names")
+    __slots__ = (
+        "_compile",
+        "_optional",
+        "_required",
+        "accepts_everything",
+        "has_own_identity",
+        "hidden",
+        "is_shareable",
+        "required_names",
+        "specs",
+    )
 
     def __init__(self, required: Mapping[str, Any], optional: Mapping[str, Any],
                  compile_spec: Callable[[str, Any, bool], InputSpec], *, hidden: Mapping[str, Any] | None = None,
@@ -120,8 +129,8 @@ class PromptScope:
     own with `kept`; the engine never looks at it.
     """
 
-    __slots__ = ("_kept", "definitions", "displays", "extra_data", "fingerprints", "interfaces", "nodes", "parents", "prompt_id",
-                 "secrets", "submitted")
+    __slots__ = ("_kept", "definitions", "displays", "extra_data", "fingerprints", "interfaces", "nodes", "parents",
+                 "prompt_id", "secrets", "submitted")
 
     def __init__(self, prompt_id: PromptId, submitted: Mapping[str, Any], extra_data: Mapping[str, Any],
                  nodes: Mapping[NodeId, GraphNode], definitions: "dict[str, NodeDefinition]",

@@ -94,7 +94,8 @@ def report_progress(value: float, maximum: float, node_id: str | None = None, pr
 class _Track:
     """What one node of a call reported last, and when it was passed on."""
 
-    __slots__ = ("call", "is_dirty", "is_encoding", "is_posted", "maximum", "node_id", "preview", "registry_only", "sent_at",
+    __slots__ = ("call", "is_dirty", "is_encoding", "is_posted", "maximum", "node_id", "preview", "registry_only",
+                 "sent_at",
                  "timer", "value")
 
     def __init__(self, call: NodeCall, node_id: NodeId) -> None:

@@ -419,9 +419,7 @@ class Scheduler:
     def _node_returned(self, returned: stimuli.NodeReturned) -> None:
         call = self._end(returned.call_id)
         if call is None:
-            return None
-        if call.state is CallState.CANCELLING:
-            return self._cancelled_call_ended(call)
+            return
         record = returned.record
         self._keep(call.nodes[0], record)
         for node in call.nodes:
@@ -429,14 +427,12 @@ class Scheduler:
                 self._announce_blocked(node, message)
             node.run.executed.append(node.place.node_id)
             self._advance(self._complete(node, record))
-        return self._settle_all(call)
+        self._settle_all(call)
 
     def _node_expanded(self, expanded: stimuli.NodeExpanded) -> None:
         call = self._end(expanded.call_id)
         if call is None:
-            return None
-        if call.state is CallState.CANCELLING:
-            return self._cancelled_call_ended(call)
+            return
         owner, *others = call.nodes
         for message in expanded.blocked:
             self._announce_blocked(owner, message)
@@ -453,7 +449,7 @@ class Scheduler:
             self._fail(run, owner.place.node_id, _own_error(error))
         else:
             self._advance(movable)
-        return self._settle_all(call)
+        self._settle_all(call)
 
     def _refuse_impossible(self, expanded: stimuli.NodeExpanded) -> None:
         """Expansions are not validated. A call that can never have its tokens would keep others from theirs."""
@@ -465,9 +461,7 @@ class Scheduler:
     def _inputs_wanted(self, wanted: stimuli.InputsWanted) -> None:
         call = self._end(wanted.call_id)
         if call is None:
-            return None
-        if call.state is CallState.CANCELLING:
-            return self._cancelled_call_ended(call)
+            return
         for node in call.nodes:
             node.move(NodeState.WAITING)
             node.call = None
@@ -479,7 +473,7 @@ class Scheduler:
                     self._fail(node.run, node.place.node_id, _own_error(error))
                 else:
                     self._advance(movable)
-        return self._settle_all(call)
+        self._settle_all(call)
 
     def _ask_again(self, nodes: Iterable[NodeRun]) -> None:
         """A shared call ended in a way that only its owner can use: the others run by themselves."""
@@ -492,14 +486,12 @@ class Scheduler:
             self._drop_unused()
         call = self._end(raised.call_id)
         if call is None:
-            return None
-        if call.state is CallState.CANCELLING:
-            return self._cancelled_call_ended(call)
+            return
         if not call.nodes:  # change checks
             self._fail(call.run, raised.node_id or call.run.outputs[0], raised.error)
         for node in call.nodes:
             self._fail(node.run, node.place.node_id, raised.error)
-        return None
+        return
 
     def _node_lost(self, lost: stimuli.NodeLost) -> None:
         self._node_raised(stimuli.NodeRaised(call_id=lost.call_id, error=NodeError(
@@ -508,21 +500,17 @@ class Scheduler:
     def _node_cancelled(self, cancelled: stimuli.NodeCancelled) -> None:
         call = self._end(cancelled.call_id)
         if call is None:
-            return None
-        if call.state is CallState.CANCELLING:
-            return self._cancelled_call_ended(call)
+            return
         for node in call.nodes:  # the node itself asked for an interrupt
             self._interrupt(node.run, node)
         if not call.nodes:
             self._interrupt(call.run, None)
-        return None
+        return
 
     def _fingerprints_taken(self, taken: stimuli.FingerprintsTaken) -> None:
         call = self._end(taken.call_id)
         if call is None:
-            return None
-        if call.state is CallState.CANCELLING:
-            return self._cancelled_call_ended(call)
+            return
         call.run.fingerprints.update(taken.fingerprints)
         self._launch(call.run)
 
@@ -556,7 +544,7 @@ class Scheduler:
     # -- small steps --------------------------------------------------------------------------------------------
 
     def _end(self, call_id: CallId) -> Call | None:
-        """Take a call off the books. None if its prompt has gone on without it."""
+        """Take a call off the books. None if nobody waits for it any more: it was cancelled or abandoned."""
         call = self._calls.get(call_id)
         if call is None or call.state is CallState.WAITING:
             raise InvariantViolated(f"call {call_id} ended, but does not run")
@@ -568,6 +556,9 @@ class Scheduler:
         call.run.calls.pop(call_id, None)
         for node in call.nodes:
             node.run.calls.pop(call_id, None)
+        if call.state is CallState.CANCELLING:
+            self._cancelled_call_ended(call)
+            return None
         return call
 
     def _close(self, call: Call) -> None:
@@ -644,7 +635,8 @@ class Scheduler:
             if call.on_lane:
                 lanes[call.run.prompt_id] = lanes.get(call.run.prompt_id, 0) + 1
             if call.state is CallState.WAITING:
-                assert call.nodes and not call.tokens_held
+                assert call.nodes
+                assert not call.tokens_held
             if call.state is CallState.RUNNING:
                 assert call.nodes or not call.run.started
                 assert bool(call.needs) == call.tokens_held or not call.on_lane
@@ -656,10 +648,12 @@ class Scheduler:
             assert run.calls or run.waits_for, f"{run.prompt_id} waits for nothing and has not finished"
             for node in run.nodes.values():
                 if node.call is not None:
-                    assert node in node.call.nodes and node.call.call_id in self._calls
+                    assert node in node.call.nodes
+                    assert node.call.call_id in self._calls
         assert self._busy == sum(run.lane_calls > 0 for run in self._running.values())
         for signature, call in self._shared.items():
-            assert call.shared_as == signature and call.call_id in self._calls
+            assert call.shared_as == signature
+            assert call.call_id in self._calls
         self.cache.validate()
 
 
