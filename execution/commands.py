@@ -29,12 +29,18 @@ class CallNode(Command):
 
 
 class TakeFingerprints(Command):
-    """Ask the change checks of these nodes, each once."""
+    """Ask the change checks of these nodes, each once; then sign the prompt, if it is large."""
 
     call_id: CallId
     prompt_id: PromptId
     node_ids: Sequence[NodeId]
     scope: PromptScope
+    given: Mapping[NodeId, Any]
+    """Fingerprints that the client brought along."""
+    sign_order: Sequence[NodeId] = ()
+    """All nodes, sources first, if they are to be signed."""
+    run_label: str = ""
+    """What makes transient signatures unique."""
 
 
 class CancelCall(Command):

@@ -40,6 +40,7 @@ from .node_lanes import CallTimedOut, LoopMailbox, NodeLanes, ThreadLane
 from .node_registry import NodeRegistry
 from .node_values import ExecutionBlocker, NodeResult
 from .prompt_graph import GraphNode, parse_expansion
+from .signatures import Signature, sign_all
 from .validation import ValidatorCall
 
 log = logging.getLogger("studio.nodes")
@@ -147,7 +148,7 @@ class LocalNodeCaller:
             self._lanes.lane_for(definition.needs).submit(lambda: self._run_plain(call))
 
     def take_fingerprints(self, command: TakeFingerprints) -> None:
-        node_id = command.node_ids[0]
+        node_id = command.node_ids[0] if command.node_ids else next(iter(command.scope.nodes))
         call = _OpenCall(command, node_id, command.scope.definitions[command.scope.nodes[node_id].class_type],
                          self._report)
         self._open[command.call_id] = call
@@ -495,8 +496,16 @@ class LocalNodeCaller:
         nodes = [command.scope.nodes[node_id] for node_id in command.node_ids]
         try:
             fingerprints = await self._fingerprints(nodes, command.scope)
+            signatures: dict[NodeId, Signature] | None = None
+            if command.sign_order:
+                scope = command.scope
+                sign = partial(
+                    sign_all, command.sign_order, scope.nodes, {}, run=command.run_label,
+                    fingerprints={**command.given, **fingerprints},
+                    identities={name: one.has_own_identity for name, one in scope.interfaces.items()})
+                signatures = await self._validation_lane.call(sign)
             ending: stimuli.CallEnding = stimuli.FingerprintsTaken(
-                call_id=command.call_id, fingerprints=fingerprints)
+                call_id=command.call_id, fingerprints=fingerprints, signatures=signatures)
         except _HookLate as late:
             ending = stimuli.NodeRaised(call_id=command.call_id, node_id=late.node_id, error=NodeError(
                 exception_type="TimeoutError", exception_message=f"{late}\n"))

@@ -102,6 +102,11 @@ class OutputCache:
                 del self._storages[identity]
                 self.total_bytes -= holders[1]
 
+    @property
+    def has_rules_to_keep(self) -> bool:
+        """Whether something goes with the next prompt that does not use it."""
+        return bool(self._classic)
+
     def begin_prompt(self, used: Container[Signature], in_use: Iterable[Container[Signature]] = ()) -> None:
         """A prompt starts that may use these signatures; what follows the classic rule and is in nobody's use goes.
 

@@ -187,7 +187,12 @@ class PromptRun:
     def sign(self, order: Iterable[NodeId]) -> None:
         sign_all(order, self.scope.nodes, self.signatures, fingerprints=self.fingerprints,
                  identities={name: interface.has_own_identity for name, interface in self.interfaces.items()},
-                 run=f"{self.prompt_id}/{self.arrival}")
+                 run=self.label)
+
+    @property
+    def label(self) -> str:
+        """Another one for each run, of the same prompt too."""
+        return f"{self.prompt_id}/{self.arrival}"
 
     def stage_roots(self, cache: OutputCache) -> list[NodeRun]:
         """Want the output nodes. Returns those nodes, of all that are wanted now, that wait for nothing."""

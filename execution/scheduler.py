@@ -24,6 +24,8 @@ from .resource_pools import Needs, ResourcePools
 from .signatures import Signature
 
 MOST_OPEN_PROMPTS = 256
+MOST_SIGNED_AT_ONCE = 256
+"""Nodes of a prompt that may be signed while the loop waits; larger ones are signed on a thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,20 +160,27 @@ class Scheduler:
         self._running[run.prompt_id] = run
         self._announce(events.PromptStarted(prompt_id=run.prompt_id, remaining=self.remaining))
         asked = run.needs_fingerprints()
-        if not asked:
+        is_large = len(run.order) > MOST_SIGNED_AT_ONCE
+        if not asked and not is_large:
             self._launch(run)
             return
         call = self._new_call(run, None, (), on_lane=True)
         self._begin(call)
-        self._out.append(commands.TakeFingerprints(call.call_id, run.prompt_id, asked, run.scope))
+        self._out.append(commands.TakeFingerprints(
+            call.call_id, run.prompt_id, asked, run.scope, given=dict(run.fingerprints),
+            sign_order=run.order if is_large else (), run_label=run.label))
 
     def _launch(self, run: PromptRun) -> None:
         """Signatures are known now, so it can be told what is cached and what has to run."""
         run.started = True
         try:
-            run.sign(run.order)
+            if not run.signatures:
+                run.sign(run.order)
             signatures = run.signatures
-            self.cache.begin_prompt(set(signatures.values()), self._signatures_in_use(but=run))
+            if self.cache.has_rules_to_keep:
+                self.cache.begin_prompt(set(signatures.values()), self._signatures_in_use(but=run))
+            else:
+                self.cache.begin_prompt((), ())
             cache = self.cache
             cached = [node_id for node_id in run.scope.nodes if signatures[node_id] in cache]
             self._announce(events.NodesCached(prompt_id=run.prompt_id, nodes=cached))
@@ -512,6 +521,8 @@ class Scheduler:
         if call is None:
             return
         call.run.fingerprints.update(taken.fingerprints)
+        if taken.signatures is not None:
+            call.run.signatures = taken.signatures
         self._launch(call.run)
 
     def _node_abandoned(self, abandoned: stimuli.NodeAbandoned) -> None:

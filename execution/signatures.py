@@ -96,8 +96,9 @@ def sign(node: GraphNode, sources: Mapping[NodeId, Signature], *, fingerprint: A
 
 
 def sign_all(order: Iterable[NodeId], nodes: Mapping[NodeId, GraphNode], known: dict[NodeId, Signature], *,
-             fingerprints: Mapping[NodeId, Any], identities: Mapping[str, bool], run: str) -> None:
-    """Sign nodes, given sources first, into `known`.
+             fingerprints: Mapping[NodeId, Any], identities: Mapping[str, bool],
+             run: str) -> dict[NodeId, Signature]:
+    """Sign nodes, given sources first, into `known`, which is returned.
 
     :param identities: for each class, whether a node's id counts.
     """
@@ -105,3 +106,4 @@ def sign_all(order: Iterable[NodeId], nodes: Mapping[NodeId, GraphNode], known: 
         node = nodes[node_id]
         known[node_id] = sign(node, known, fingerprint=fingerprints.get(node_id),
                               identity=node_id if identities[node.class_type] else None, run=run)
+    return known

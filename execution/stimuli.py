@@ -10,6 +10,7 @@ from .identifiers import CallId, ClientId, NodeId, PromptId
 from .node_interface import PromptScope
 from .node_values import OutputRecord
 from .prompt_graph import GraphNode, Link
+from .signatures import Signature
 
 
 class Stimulus(Struct, kw_only=True):
@@ -108,6 +109,8 @@ class FingerprintsTaken(CallEnding):
     """The change checks of a prompt have answered."""
 
     fingerprints: Mapping[NodeId, Any]
+    signatures: dict[NodeId, Signature] | None = None
+    """Those of all nodes, if they were asked for."""
 
 
 class CallReturned(Stimulus):

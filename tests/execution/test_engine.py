@@ -812,6 +812,21 @@ async def test_a_plain_node_stops_where_it_looks(way: str) -> None:
         assert studio.tokens_taken() == 0
 
 
+async def test_a_cancelled_plain_node_is_not_called_for_its_further_indices() -> None:
+    gate = GatedNode("Gate", plain=True)
+
+    async def three() -> tuple[list[int]]:
+        return ([1, 2, 3],)
+
+    async with running(gate, define("Three", three, output_is_list=(True,))) as studio:
+        prompt_id = await studio.submit({"1": node("Three"), "2": node("Gate", x=["1", 0]), "3": shows("2")})
+        (call,) = await gate.arrived()
+        studio.engine.interrupt()
+        call.let_go()
+        assert (await studio.events.end_of(prompt_id)).outcome is Outcome.INTERRUPTED
+        assert len(gate.calls) == 1
+
+
 async def test_a_plain_node_that_never_looks_is_abandoned_and_keeps_its_token_until_it_returns(
         caplog: pytest.LogCaptureFixture) -> None:
     stuck = GatedNode("Stuck", plain=True)
@@ -1108,6 +1123,21 @@ async def test_an_instance_is_in_one_call_at_a_time_and_one_that_was_abandoned_i
         await studio.until_tokens_are_back()
         await studio.run({"1": node("Gate", x=3), "2": shows("1")})
         assert len(Instance.made) == 3
+
+
+async def test_a_kept_instance_that_is_busy_is_not_given_to_a_second_call() -> None:
+    gate = GatedNode("Gate", plain=True, needs={"cpu": 1}, create=Instance)
+    async with running(gate) as studio:
+        prompts = [await studio.submit({"1": node("Gate", x=0), "2": shows("1")})]
+        (await gate.arrived())[0].let_go()
+        await studio.events.end_of(prompts[0])
+        assert len(Instance.made) == 1
+        prompts += [await studio.submit({"1": node("Gate", x=x), "2": shows("1")}) for x in (1, 2)]
+        await gate.arrived(3)
+        assert len(Instance.made) == 2, "one call has the kept one, the other its own"
+        gate.open()
+        for prompt_id in prompts:
+            await studio.events.end_of(prompt_id)
 
 
 async def test_constructors_of_a_prompt_share_one_hop() -> None:

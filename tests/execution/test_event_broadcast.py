@@ -68,7 +68,10 @@ async def test_a_slow_reader_loses_progress_before_anything_else() -> None:
     subscription = broadcast.subscribe(bound=3)
     for event in (tick(1), state(1), tick(2), state(2), tick(3), state(3)):
         broadcast.publish(event)
+    broadcast.publish(tick(4))
     assert await read(subscription, 3) == [state(1), state(2), state(3)]
+    broadcast.publish(state(4))
+    assert await read(subscription, 1) == [state(4)], "a tick that found no room cost nothing else"
 
 
 async def test_a_reader_too_slow_even_for_states_is_told_and_costs_others_nothing() -> None:

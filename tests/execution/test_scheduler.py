@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -177,6 +179,31 @@ def test_an_expansion_completes_with_what_its_links_lead_to() -> None:
     assert last.inputs == {"a": ["b1"]}
     driver.return_(last.call_id)
     assert driver.outcome_of("p0") is Outcome.SUCCEEDED
+
+
+class Holder:
+    """A value whose end can be seen."""
+
+
+def test_an_expanded_node_lets_go_of_its_inputs() -> None:
+    driver = started({"0": node("Async"), "1": node("Expander", a=["0", 0]), "2": show("1")},
+                     cache=OutputCache(CacheRule.NONE))
+    value = Holder()
+    seen = weakref.ref(value)
+    driver.return_(driver.call_of("p0", "0"), (value, None))
+    expand(driver, driver.call_of("p0", "1"), {"1.a": node("Async")}, ("1.a", 0))
+    driver.forget_values()
+    del value
+    gc.collect()
+    assert seen() is None
+
+
+def test_within_an_expansion_too_the_longer_path_goes_first() -> None:
+    driver = started({"1": node("Expander"), "2": show("1")})
+    expand(driver, driver.call_of("p0", "1"), {
+        "short": node("Plain", a="short"), "long": node("Plain", a="long"), "next": node("Async", a=["long", 0]),
+        "last": node("Show", a=["next", 0], b=["short", 0])}, ("short", 0), ("last", 0))
+    assert driver.called()[-1] == "long"
 
 
 def test_output_nodes_of_an_expansion_run_though_no_result_leads_to_them_and_others_do_not() -> None:

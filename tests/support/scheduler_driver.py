@@ -270,6 +270,12 @@ class SchedulerDriver:
         return [f"{type(event).__name__} {event.place.node_id}" if hasattr(event, "place") else type(event).__name__
                 for event in self.events[PromptId(prompt_id)]]
 
+    def forget_values(self) -> None:
+        """Hold no value of any node any more, so that a test can see whether somebody else does."""
+        self.calls.clear()
+        self.values.clear()
+        self.returned_by.clear()
+
     def check_nothing_is_left(self) -> None:
         """All prompts are over: nothing of them may stay behind."""
         scheduler = self.scheduler
