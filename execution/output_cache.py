@@ -8,6 +8,10 @@ from .node_values import NO_SIZE, OutputRecord
 from .signatures import Signature, is_transient
 
 
+ENTRY_BYTES = 500
+"""What an entry takes beside its values: numbers alone could fill the memory, too."""
+
+
 class CacheRule(StrEnum):
     """When outputs are dropped."""
 
@@ -70,9 +74,12 @@ class OutputCache:
             return
         if signature in self._entries:
             self.drop(signature)
-        self._entries[signature] = _Entry(record, lives_with, self._turn)
         size = record.size
+        if self.rule is CacheRule.BYTES and size.own_bytes + sum(size.shared.values()) > self.bound:
+            return  # it would drive out all others, and then go itself
+        self._entries[signature] = _Entry(record, lives_with, self._turn)
         if size is NO_SIZE and self.rule is not CacheRule.CLASSIC:
+            self._keep_to_bound()
             return
         self.total_bytes += size.own_bytes
         for identity, held in size.shared.items():
@@ -84,9 +91,13 @@ class OutputCache:
                 holders[0] += 1
         if self.rule is CacheRule.CLASSIC or not size.is_known:
             self._classic.add(signature)
+        self._keep_to_bound()
+
+    def _keep_to_bound(self) -> None:
         if self.rule is CacheRule.BYTES:
-            while self.total_bytes > self.bound and self._entries:
-                self.drop(next(iter(self._entries)))
+            entries = self._entries
+            while entries and self.total_bytes + len(entries) * ENTRY_BYTES > self.bound:
+                self.drop(next(iter(entries)))
 
     def drop(self, signature: Signature) -> None:
         entry = self._entries.pop(signature, None)

@@ -378,8 +378,7 @@ class PromptRun:
         """Want a node and, as far as they are not there, its sources. Iterative: graphs may be deep."""
         pending: list[NodeRun] = []
         first = self._node(node_id, cache, pending)
-        while pending:
-            node = pending.pop()
+        for node in pending:  # which grows: level by level, so that what waits for nothing starts in the order written
             interface, seen = node.interface, set()
             for link in node.graph_node.links.values():
                 spec = interface.spec(link.name)

@@ -469,7 +469,7 @@ def conclude(checked: CheckedGraph) -> Verdict:
     """
     if not checked.errors and not checked.broken:
         return Verdict(checked.outputs, {})
-    reported = list(checked.errors)[:MOST_REPORTED_NODES]
+    reported = [node_id for node_id in checked.nodes if node_id in checked.errors][:MOST_REPORTED_NODES]
     bit = {node_id: 1 << index for index, node_id in enumerate(reported)}
     other = 1 << len(reported)
     marks: dict[NodeId, int] = {}

@@ -9,6 +9,28 @@ from execution.node_values import NO_SIZE, OutputRecord, ValueSize
 from execution.signatures import Signature
 
 
+@pytest.fixture(autouse=True)
+def entries_take_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sums of small numbers are easier to read."""
+    monkeypatch.setattr("execution.output_cache.ENTRY_BYTES", 0)
+
+
+def test_numbers_alone_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("execution.output_cache.ENTRY_BYTES", 100)
+    cache = OutputCache(CacheRule.BYTES, 1_000)
+    for number in range(50):
+        cache.store(signature(str(number)), OutputRecord(((number,),), None, NO_SIZE))
+    assert len(cache) == 10
+    assert signature("49") in cache
+
+
+def test_an_output_larger_than_the_bound_drives_nothing_out() -> None:
+    cache = OutputCache(CacheRule.BYTES, 10)
+    cache.store(A, record(4))
+    cache.store(B, record(11))
+    assert kept(cache) == {A}
+
+
 def signature(name: str) -> Signature:
     return Signature(b"s" + name.encode())
 

@@ -191,7 +191,7 @@ def test_an_expanded_node_lets_go_of_its_inputs() -> None:
     value = Holder()
     seen = weakref.ref(value)
     driver.return_(driver.call_of("p0", "0"), (value, None))
-    expand(driver, driver.call_of("p0", "1"), {"1.a": node("Async")}, ("1.a", 0))
+    expand(driver, driver.call_of("p0", "1"), {"1.a": node("Async", a="other")}, ("1.a", 0))
     driver.forget_values()
     del value
     gc.collect()

@@ -21,6 +21,10 @@ export class QueueView {
 
   /** The number of a `status` frame: it is there at once, the listing follows. */
   showRemaining(remaining) {
+    if (remaining === 0) {
+      this.show({ queue_running: [], queue_pending: [] }); // There is nothing left to stop, nor to ask for.
+      return;
+    }
     this.#remaining = remaining;
     this.#showSummary();
   }

@@ -139,7 +139,10 @@ class RunCard {
       if (since === null) return false; // Known from the history only: nobody saw it work.
       return state === "running" || (!isOver(run) && took >= LONG_ENOUGH) || ["failed", "interrupted"].includes(state);
     };
-    const shown = [...run.nodes].filter(worthABar).sort(([, a], [, b]) => a.since - b.since).slice(0, MOST_BARS);
+    const longest = [...run.nodes].filter(worthABar).sort(([, a], [, b]) => a.since - b.since).slice(0, MOST_BARS);
+    // In the order of the prompt: those that start together would change places from run to run.
+    const order = Object.keys(run.prompt);
+    const shown = longest.sort(([a, { display: x }], [b, { display: y }]) => order.indexOf(a in run.prompt ? a : x) - order.indexOf(b in run.prompt ? b : y));
     keepChildren(this.#bars, shown.map(([id]) => id), this.#keptBars, (id) => {
       const bar = new NodeBar(this.#nameOf(run, id, run.nodes.get(id)));
       this.#barViews.set(id, bar);
