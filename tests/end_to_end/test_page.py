@@ -432,7 +432,7 @@ async def test_a_broken_connection_is_made_anew_and_what_was_missed_is_learnt(ch
             await until_runs_are(page, "succeeded")
             await pictures_are_there(page, 4)
             await page.until(QUEUE_IS_EMPTY)
-            await set_waits(page, 1, 0, 0, 0, 0)
+            await set_waits(page, 1.7, 0, 0, 0, 0)
             await run(page)
             await page.until("document.querySelector('.run .bar[data-state=running] progress')?.value > 0.1")
             await until_runs_are(page, "succeeded", "succeeded")

@@ -161,32 +161,47 @@ export class RunLog extends EventTarget {
     return [...this.#runs.values()].filter((run) => !isOver(run) && !listed.has(run.id) && run.acceptedAt < askedAt).map((run) => run.id);
   }
 
-  /** Take history entries, oldest first. Of runs that ended before our eyes they add nothing. */
+  /** Take history entries, oldest first. */
   adoptHistory(history) {
     for (const [id, entry] of Object.entries(history)) {
       const [number, , prompt, extra] = entry.prompt;
       const known = this.#runs.get(id);
-      if (known && isOver(known)) continue;
+      if (known && isOver(known)) {
+        // After a broken connection the server tells of the end that was missed, but not of what was shown before it.
+        const learnt = [this.#adoptOutputs(known, entry), this.#adoptEndsOfNodes(known)];
+        if (learnt.includes(true)) this.#tell(known);
+        continue;
+      }
       const run = known ?? this.#add(newRun(id, { title: extra?.title, prompt, state: "queued" }));
       run.number = number;
-      for (const [node, output] of Object.entries(entry.outputs ?? {})) {
-        this.#node(run, node).display = entry.meta?.[node]?.display_node ?? node;
-        if (output) run.outputs.set(node, output);
-      }
+      this.#adoptOutputs(run, entry);
       const told = new Map(entry.status?.messages ?? []);
       if (told.has("execution_start")) run.startStamp = told.get("execution_start").timestamp;
       for (const node of told.get("execution_cached")?.nodes ?? []) this.#node(run, node).state = "cached";
       if (told.has("execution_error")) this.#fail(run, told.get("execution_error"));
       else if (told.has("execution_interrupted")) this.#interrupted(run, told.get("execution_interrupted"));
       else this.#finish(run, entry.status?.status_str === "error" ? "failed" : "succeeded", told.get("execution_success"));
-      if (run.state === "succeeded") {
-        for (const node of Object.keys(prompt)) {
-          const entry = this.#node(run, node);
-          if (entry.state === "waiting") entry.state = "finished";
-        }
-      }
+      this.#adoptEndsOfNodes(run);
       this.#tell(run);
     }
+  }
+
+  /** Outputs of a history entry that no frame told of. Answers whether there were any. */
+  #adoptOutputs(run, { outputs = {}, meta = {} }) {
+    const missed = Object.entries(outputs).filter(([node, output]) => output && !run.outputs.has(node));
+    for (const [node, output] of missed) {
+      this.#node(run, node).display = meta[node]?.display_node ?? node;
+      run.outputs.set(node, output);
+    }
+    return missed.length > 0;
+  }
+
+  /** In a run that succeeded, nodes that nobody saw at work have ended too. Answers whether there were any. */
+  #adoptEndsOfNodes(run) {
+    if (run.state !== "succeeded") return false;
+    const missed = Object.keys(run.prompt).filter((node) => this.#node(run, node).state === "waiting");
+    for (const node of missed) this.#node(run, node).state = "finished";
+    return missed.length > 0;
   }
 
   /** Neither the queue nor the history knows it: deleted by someone, or the server was started anew. */
