@@ -5,6 +5,7 @@ Nothing heavy is imported before the port answers.
 
 import asyncio
 import contextlib
+import errno
 import gc
 import logging
 import os
@@ -43,8 +44,9 @@ class Studio:
 
 
 def configure_environment(options: Namespace) -> None:
-    """Tell nodes where their folders are, and make those that are written to."""
+    """Tell nodes where their folders are, and make those that are written to. Leaves with a sentence if it cannot."""
     from nodes.environment import environment
+    from nodes.temp_folder import open_temp_folder
 
     environment.place_under((options.base_directory or Path.cwd()).expanduser().resolve())
     for name in ("input", "output", "temp", "user"):
@@ -53,20 +55,18 @@ def configure_environment(options: Namespace) -> None:
             setattr(environment, f"{name}_directory", chosen.expanduser().resolve())
     environment.save_metadata = not options.disable_metadata
     environment.allow_private_urls = options.allow_private_urls
-    empty_temp()
-    for folder in (environment.input_directory, environment.output_directory, environment.temp_directory,
-                   environment.base_directory / "custom_nodes"):
-        folder.mkdir(parents=True, exist_ok=True)
-    example = environment.input_directory / "example.png"
-    if not example.exists():
-        shutil.copyfile(Path(__file__).parent / "web" / "ui" / "examples" / "example.png", example)
-
-
-def empty_temp() -> None:
-    """Previews die with the process."""
-    from nodes.environment import environment
-
-    shutil.rmtree(environment.temp_directory, ignore_errors=True)
+    environment.preview_size = options.preview_size
+    try:
+        for folder in (environment.input_directory, environment.output_directory,
+                       environment.base_directory / "custom_nodes"):
+            folder.mkdir(parents=True, exist_ok=True)
+        open_temp_folder(environment.temp_directory)
+        example = environment.input_directory / "example.png"
+        if not example.exists():
+            shutil.copyfile(Path(__file__).parent / "web" / "ui" / "examples" / "example.png", example)
+    except OSError as error:
+        raise SystemExit(f"hanzo-studio: the folder {error.filename} cannot be used: {error.strerror}. "
+                         "Choose another with --base-directory.") from None
 
 
 def make_engine(options: Namespace, registry: "NodeRegistry", torch_threads: Any) -> "Engine":
@@ -183,9 +183,10 @@ async def open_studio(options: Namespace, sockets: Sequence[socket.socket],
 
     from aiohttp import web
 
-    from execution import LoopWatchdog, NodeRegistry
+    from execution import NodeRegistry
     from nodes.environment import environment
     from nodes.machine_facts import system_stats
+    from nodes.temp_folder import empty_temp_folder
     from web.app import create_app, finish_routes
     from web.app_keys import WebSettings
 
@@ -194,7 +195,7 @@ async def open_studio(options: Namespace, sockets: Sequence[socket.socket],
     await torch_import
     torch_threads()  # async nodes run on this thread
     async with contextlib.AsyncExitStack() as stack:
-        stack.callback(empty_temp)
+        stack.callback(empty_temp_folder, environment.temp_directory)
         engine = await stack.enter_async_context(make_engine(options, registry, torch_threads))
         app = create_app(engine, WebSettings(
             directory_of=environment.directory_of, max_upload_size=options.max_upload_size * 2**20,
@@ -206,7 +207,6 @@ async def open_studio(options: Namespace, sockets: Sequence[socket.socket],
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=2)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
-        stack.callback(LoopWatchdog().stop)
         for one in sockets:
             await web.SockSite(runner, one).start()
         yield Studio(engine, registry, reports)
@@ -226,8 +226,10 @@ def bind(options: Namespace) -> list[socket.socket]:
         except OSError as error:
             if is_v6 and len(sockets):
                 continue  # no IPv6 here; the other address is enough
-            raise SystemExit(f"hanzo-studio: cannot listen on {address} port {options.port}: {error.strerror}. "
-                             "Is another server running there? Choose another with --port.") from None
+            advice = "Is another server running there? Choose another with --port." \
+                if error.errno == errno.EADDRINUSE else "Give an address of this machine with --listen."
+            raise SystemExit(f"hanzo-studio: cannot listen on {address} port {options.port}: "
+                             f"{error.strerror or error}. {advice}") from None
         one.listen(1024)
         one.setblocking(False)
         sockets.append(one)
@@ -256,11 +258,15 @@ async def serve(options: Namespace, sockets: Sequence[socket.socket], room: "Wai
             loop.add_signal_handler(number, told_to_stop)
     async with open_studio(options, sockets, room) as studio:
         is_loading = False
+        from execution import LoopWatchdog
+
         leave_start_behind()
         collect_when_idle(studio.engine)
+        watchdog = LoopWatchdog()
         log.info("ready after %.1f s with %d nodes: %s", time.monotonic() - began, len(studio.registry),
                  "  ".join(urls_of(sockets)))
         await stop.wait()
+        watchdog.stop()
         log.info("stopping")
 
 

@@ -47,15 +47,22 @@ class LoopWatchdog:
         self._timer = self._loop.call_later(_BEAT, self._beat)
 
     def _watch(self) -> None:
+        slept_at = time.monotonic()
         while not self._stopped.wait(_BEAT):
-            lag = time.monotonic() - self._beat_at - _BEAT
-            if lag <= self._longest_lag or self._is_told:
+            now = time.monotonic()
+            is_late_itself, slept_at = now - slept_at > 2 * _BEAT, now  # the whole process had to wait
+            if now - self._beat_at - _BEAT <= self._longest_lag or self._is_told or is_late_itself:
                 continue
             frame = sys._current_frames().get(self._loop_thread)
-            if frame is not None:
+            if frame is not None and not _is_waiting(frame):
                 self._is_told = True
                 log.warning("the loop is held for more than %.0f ms by %s:\n%s", self._longest_lag * 1000,
                             holder_of(frame), "".join(traceback.format_stack(frame)))
+
+
+def _is_waiting(frame: FrameType) -> bool:
+    """Whether the loop itself waits for something to do, its timer being late for another reason."""
+    return frame.f_code.co_filename.endswith(("runners.py", "selectors.py", "base_events.py"))
 
 
 def holder_of(frame: FrameType | None) -> str:

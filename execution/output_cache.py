@@ -7,7 +7,6 @@ from enum import StrEnum
 from .node_values import NO_SIZE, OutputRecord
 from .signatures import Signature, is_transient
 
-
 ENTRY_BYTES = 500
 """What an entry takes beside its values: numbers alone could fill the memory, too."""
 

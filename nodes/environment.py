@@ -22,6 +22,8 @@ class Environment:
     """False with --disable-metadata: saved files carry neither prompt nor workflow."""
     allow_private_urls: bool = False
     """True with --allow-private-urls: LoadImageFromURL may reach private and link-local addresses."""
+    preview_size: int = 512
+    """Longest side, in pixels, of previews that nodes do not size themselves."""
     max_download_bytes: int = 100 * 2**20
 
     def place_under(self, base: Path) -> None:

@@ -273,8 +273,8 @@ def _log(report: PackReport) -> None:
     if report.error is None:
         logger.info("pack %s: %d nodes in %.2f seconds", report.name, len(report.node_names), report.seconds)
     else:
-        logger.error("pack %s failed after %.2f seconds (%s): %s\n%s", report.name, report.seconds, report.path,
-                     report.error, report.traceback)
+        logger.error("pack %s failed after %.2f seconds (%s): %s%s", report.name, report.seconds, report.path,
+                     report.error, f"\n{report.traceback}" if report.traceback else "")
     for name, reason in report.refused_nodes.items():
         logger.error("pack %s: node %s cannot be used: %s", report.name, name, reason)
 
@@ -285,7 +285,9 @@ def _note_failure(report: PackReport, error: BaseException, pack: Path) -> None:
 
 
 def _traceback_within(error: BaseException, pack: Path) -> str:
-    """The traceback from where it enters the pack; our own frames tell its author nothing."""
+    """The traceback from where it enters the pack; our own frames tell its author nothing. Empty if it never did."""
+    if isinstance(error, PackFailed):
+        return ""
     frame = error.__traceback__
     while frame is not None and not frame.tb_frame.f_code.co_filename.startswith(str(pack)):
         frame = frame.tb_next

@@ -136,13 +136,19 @@ class Page:
 
     async def click(self, selector: str) -> None:
         """Press the mouse on the one element of this selector. It may not be covered, nor disabled."""
+        place, before = await self._place_of(selector), None
+        while place != before:  # a page that is still being drawn moves it away
+            await self.call("Input.dispatchMouseEvent", type="mouseMoved", **place)
+            place, before = await self._place_of(selector), place
+        for kind in ("mousePressed", "mouseReleased"):
+            await self.call("Input.dispatchMouseEvent", type=kind, **place, button="left", clickCount=1)
+
+    async def _place_of(self, selector: str) -> dict[str, float]:
         try:
-            place = await self.evaluate(PLACE % {"selector": json.dumps(selector)})
+            place: dict[str, float] = await self.evaluate(PLACE % {"selector": json.dumps(selector)})
         except BrowserError as error:
             raise BrowserError(f"cannot click {selector}: {error}") from None
-        for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
-            button = {} if kind == "mouseMoved" else {"button": "left", "clickCount": 1}
-            await self.call("Input.dispatchMouseEvent", type=kind, **place, **button)
+        return place
 
     async def write(self, selector: str, text: object) -> None:
         """Replace the text of a field, as from a keyboard."""

@@ -3,9 +3,7 @@
 from typing import Any
 
 from execution import report_progress
-
-PREVIEW_SIZE = 512
-"""The longest side of a picture that came without one."""
+from nodes.environment import environment
 
 
 class ProgressState:
@@ -16,7 +14,7 @@ class ProgressState:
 
         :param image: a PIL image, or (`PNG` or `JPEG`, PIL image, longest side or None).
         """
-        preview = image if image is None or isinstance(image, tuple) else ("PNG", image, PREVIEW_SIZE)
+        preview = image if image is None or isinstance(image, tuple) else ("PNG", image, environment.preview_size)
         report_progress(value, max_value, node_id, preview)
 
 
