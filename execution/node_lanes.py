@@ -125,16 +125,23 @@ class ThreadLane:
         self.submit(job)
         if timeout is None:
             return await answer
-        left = timeout
+        timer = loop.call_later(timeout, lambda: look())
+
+        def look() -> None:
+            nonlocal timer
+            left = called_at[0] + timeout - time.monotonic() if called_at else timeout
+            if answer.done():
+                return
+            if left > 0:
+                timer = loop.call_later(left, look)
+            else:
+                self.write_off_thread()
+                answer.set_exception(CallTimedOut())
+
         try:
-            while not (await asyncio.wait((answer,), timeout=left))[0]:
-                left = called_at[0] + timeout - time.monotonic() if called_at else timeout
-                if left <= 0:
-                    self.write_off_thread()
-                    raise CallTimedOut
+            return await answer
         finally:
-            answer.cancel()  # nobody waits any more, if it is not there
-        return answer.result()
+            timer.cancel()
 
 
 def _succeed(answer: "asyncio.Future[T]", result: T) -> None:
