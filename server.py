@@ -140,7 +140,7 @@ def leave_start_behind() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(100_000, 20, 100)
+    gc.set_threshold(50_000, 20, 100)
 
 
 def collect_when_idle(engine: "Engine") -> None:

@@ -124,7 +124,8 @@ def join_results(definition: NodeDefinition, slices: Sequence[Slice],
         ui = _join_ui([result.ui for result in results if result is not None and result.ui is not None])
     joined = _join_outputs(definition, outputs_of, expanded)
     if expansion is not None:
-        return Joined(OutputRecord((), ui), joined, expansion, blocked)
+        size = measure([piece for pieces in joined for piece in pieces if not isinstance(piece, Link)])
+        return Joined(OutputRecord((), ui, size), joined, expansion, blocked)
     outputs = tuple([value for piece in pieces if not isinstance(piece, Link) for value in piece]
                     for pieces in joined)
     return Joined(OutputRecord(outputs, ui, measure(outputs)), blocked=blocked)

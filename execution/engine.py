@@ -24,6 +24,7 @@ from .events import Event, PromptDropped, PromptFinished
 from .identifiers import ClientId, NodeId, PromptId
 from .node_caller import CallerSettings, LocalNodeCaller
 from .node_interface import NodeDefinition, PromptScope
+from .node_lanes import StepClock
 from .node_registry import NodeRegistry
 from .output_cache import OutputCache
 from .progress import EncodePreview, ProgressDesk, ProgressTables
@@ -125,8 +126,8 @@ class Engine:
         self._apply(stimuli.PendingRemoved(prompt_ids=None))
         self._apply(stimuli.CancelRequested(prompt_id=None))
         await self._caller.close()
-        self._tables.close()
         self._desk.close()
+        self._tables.close()
 
     # -- prompts --------------------------------------------------------------------------------------------------
 
@@ -185,26 +186,27 @@ class Engine:
             raise EngineClosed
         self._apply(stimuli.PromptSubmitted(
             prompt_id=prompt_id, client_id=submission.client_id, number=number, scope=scope,
-            outputs=verdict.outputs, order=checked.whole_order, remaining_path=checked.remaining_path))
+            outputs=verdict.outputs, order=checked.whole_order))
         return Accepted(prompt_id=prompt_id, number=number, node_errors=verdict.node_errors)
 
     async def _check(self, submission: PromptSubmission) -> CheckedGraph:
         """Everything about a prompt that needs no answer of a validator, on a thread: classes are asked what they
         declare, which is plain code of theirs, and a large graph takes its time."""
-        asked = [""]
+        clock = StepClock()
 
         def check() -> CheckedGraph:
             read = read_graph(submission.prompt, self.registry)
-            interfaces, failed = self._caller.describe(read.definitions, lambda name: asked.__setitem__(0, name))
+            interfaces, failed = self._caller.describe(read.definitions, clock)
             return check_graph(read, interfaces, failed, submission.targets,
                                self._scheduler.pools.impossible)
 
         try:
-            checked: CheckedGraph = await self._caller.on_validation_lane(check)
+            checked: CheckedGraph = await self._caller.on_validation_lane(check, clock)
         except TimeoutError:
+            asked = clock.step
             raise PromptRejected({
-                "type": "node_does_not_answer", "details": asked[0], "extra_info": {"class_type": asked[0]},
-                "message": f"Node class {asked[0]!r} did not say within "
+                "type": "node_does_not_answer", "details": asked, "extra_info": {"class_type": asked},
+                "message": f"Node class {asked!r} did not say within "
                            f"{self._settings.caller.hook_timeout:g} s which inputs it takes."}) from None
         return checked
 

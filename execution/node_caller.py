@@ -11,7 +11,8 @@ import inspect
 import logging
 import math
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from contextvars import copy_context
 from functools import partial
 from typing import Any, Protocol
@@ -36,7 +37,7 @@ from .node_context import (
 from .node_errors import describe_error
 from .node_instances import NodeInstances
 from .node_interface import Hook, NodeDefinition, NodeInterface, PromptScope
-from .node_lanes import CallTimedOut, LoopMailbox, NodeLanes, ThreadLane
+from .node_lanes import CallTimedOut, LoopMailbox, NodeLanes, StepClock, ThreadLane
 from .node_registry import NodeRegistry
 from .node_values import ExecutionBlocker, NodeResult
 from .prompt_graph import GraphNode, parse_expansion
@@ -129,7 +130,8 @@ class LocalNodeCaller:
         self._validation_lane = ThreadLane("validation", VALIDATION_THREADS)
         self._fingerprint_lanes: dict[str, ThreadLane] = {}
         self._construction_lane = ThreadLane("constructors", VALIDATION_THREADS)
-        self._constructions: list[tuple[NodeDefinition, asyncio.Future[Any]]] = []
+        self._constructions: list[tuple[_OpenCall, asyncio.Future[Any]]] = []
+        self._error_lane = ThreadLane("errors", 1)
         self.instances = NodeInstances()
         self._call_stopped = asyncio.Event()
         self._open: OpenCalls[_OpenCall] = OpenCalls()
@@ -144,7 +146,7 @@ class LocalNodeCaller:
         if definition.is_async:
             call.task = self._loop.create_task(self._run_async(call, command), context=self._context.copy())
         else:
-            call.instance = self.instances.take(command.node_id, definition)
+            call.instance = self.instances.take(command.node_id, definition, command.call_id)
             self._lanes.lane_for(definition.needs).submit(lambda: self._run_plain(call))
 
     def take_fingerprints(self, command: TakeFingerprints) -> None:
@@ -184,7 +186,8 @@ class LocalNodeCaller:
             await self._call_stopped.wait()
         books_of_open_calls.discard(self._open)
         self._lanes.close()
-        for lane in (self._validation_lane, self._construction_lane, *self._fingerprint_lanes.values()):
+        for lane in (self._validation_lane, self._construction_lane, self._error_lane,
+                     *self._fingerprint_lanes.values()):
             lane.close()
 
     # -- async nodes --------------------------------------------------------------------------------------------
@@ -192,9 +195,9 @@ class LocalNodeCaller:
     async def _run_async(self, call: _OpenCall, command: CallNode) -> None:
         definition = call.definition
         try:
-            instance = self.instances.take(command.node_id, definition)
+            instance = self.instances.take(command.node_id, definition, command.call_id)
             if instance is None:
-                instance = definition.create() if definition.creates_in_place else await self._construct(definition)
+                instance = definition.create() if definition.creates_in_place else await self._construct(call)
             call.instance = instance
             slices = self._slices(command)
             ending: stimuli.CallEnding
@@ -213,7 +216,7 @@ class LocalNodeCaller:
                 joined = join_results(definition, slices, results)
                 ending = _returned(call, joined) if joined.expansion is None else await self._expanded(call, joined)
         except BaseException as error:
-            ending = self._ending_of(call, error)
+            ending = await self._ending_by(call, error)
         self._end(call, ending)
 
     async def _gather(self, call: _OpenCall, slices: Sequence[Slice],
@@ -250,27 +253,42 @@ class LocalNodeCaller:
                 else:
                     context = self._context.copy()
                     context.run(self._enter, call, one.index)
-                    answers.append(await self._validation_lane.call(
-                        partial(context.run, self._plain, check, one.arguments)))
+                    answers.append(await self._return_of(self._loop.create_task(self._construction_lane.call(
+                        partial(context.run, self._plain, check, one.arguments)))))
         return _unevaluated_among(answers, command)
 
-    async def _construct(self, definition: NodeDefinition) -> Any:
+    async def _construct(self, call: _OpenCall) -> Any:
         """An instance whose constructor is plain code: those asked for in one turn of the loop share one hop."""
         future = self._loop.create_future()
-        self._constructions.append((definition, future))
+        self._constructions.append((call, future))
         if len(self._constructions) == 1:
             self._loop.call_soon(self._submit_constructions, context=self._context)
-        return await future
+        return await self._return_of(future)
+
+    @staticmethod
+    async def _return_of(future: "asyncio.Future[Any]") -> Any:
+        """What comes from a thread, which is waited for even when the call is cancelled: until it returns it uses the
+        instance, and the tokens are not free."""
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            await asyncio.wait((future,))
+            if not future.cancelled():
+                future.exception()  # nobody else looks at it
+            raise
 
     def _submit_constructions(self) -> None:
         wanted, self._constructions = self._constructions, []
 
         def job() -> None:
-            for definition, future in wanted:
+            for call, future in wanted:
+                made, failure = None, None
                 try:
-                    made, failure = self._plain(definition.create, {}), None
+                    if call.is_cancelled:
+                        raise InterruptProcessing
+                    made = self._context.copy().run(self._plain_in_context, call, None, call.definition.create, {})
                 except BaseException as error:
-                    made, failure = None, error
+                    failure = error
                 self.mailbox.post(_answer, (future, made, failure))
 
         self._construction_lane.submit(job)
@@ -282,7 +300,7 @@ class LocalNodeCaller:
         try:
             outcome: Any = self._call_plain(call)
         except BaseException as error:
-            outcome = error
+            outcome = self._ending_of(call, error)
         self.mailbox.post(self._plain_done, (call, outcome))
 
     def _call_plain(self, call: _OpenCall) -> "stimuli.CallEnding | Joined | _Awaited | _CheckIsAsync":
@@ -337,8 +355,6 @@ class LocalNodeCaller:
         call, outcome = letter
         if isinstance(outcome, stimuli.CallEnding):
             self._end(call, outcome)
-        elif isinstance(outcome, BaseException):
-            self._end(call, self._ending_of(call, outcome))
         elif isinstance(outcome, Joined) and outcome.expansion is None:
             self._end(call, _returned(call, outcome))
         elif call.is_cancelled:  # it would go on, on the loop
@@ -359,7 +375,7 @@ class LocalNodeCaller:
         try:
             wanted = await self._lazy_inputs(call, slices)
         except BaseException as error:
-            self._end(call, self._ending_of(call, error))
+            self._end(call, await self._ending_by(call, error))
             return
         if wanted:
             self._end(call, stimuli.InputsWanted(call_id=call.call_id, names=wanted))
@@ -372,7 +388,7 @@ class LocalNodeCaller:
         try:
             ending = await rest
         except BaseException as error:
-            ending = self._ending_of(call, error)
+            ending = await self._ending_by(call, error)
         self._end(call, ending)
 
     async def _await_returned(self, call: _OpenCall, awaited: _Awaited) -> stimuli.CallEnding:
@@ -393,18 +409,22 @@ class LocalNodeCaller:
 
     # -- hooks --------------------------------------------------------------------------------------------------
 
+    def _ask(self, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
+        """Call a plain hook, in a context that no other one has been in."""
+        return self._context.copy().run(self._plain, function, arguments)
+
     def describe(self, definitions: Mapping[str, NodeDefinition],
-                 asked: Callable[[str], None]) -> tuple[dict[str, NodeInterface], dict[str, BaseException]]:
+                 clock: StepClock) -> tuple[dict[str, NodeInterface], dict[str, BaseException]]:
         """What classes declare now, and why some could not. Plain code: call it on a thread.
 
-        :param asked: told the name of each class before it is asked, to name one that hangs.
+        :param clock: of this call; each class is a step of its own, by name.
         """
         interfaces: dict[str, NodeInterface] = {}
         failed: dict[str, BaseException] = {}
         for name, definition in definitions.items():
-            asked(name)
+            clock.restart(name)
             try:
-                interfaces[name] = self._plain(definition.describe, {})
+                interfaces[name] = self._ask(definition.describe, {})
             except BaseException as error:
                 failed[name] = error
         return interfaces, failed
@@ -412,49 +432,70 @@ class LocalNodeCaller:
     def info_of(self, definition: NodeDefinition) -> Mapping[str, Any]:
         """How clients are told of a class. Plain code: call it on a thread."""
         try:
-            info: Mapping[str, Any] = self._plain(definition.info, {})
+            info: Mapping[str, Any] = self._ask(definition.info, {})
         except Exception:
             raise
         except BaseException as error:  # what would end the server
             raise RuntimeError(f"{definition.class_type} raised {type(error).__name__}") from error
         return info
 
-    async def on_validation_lane(self, function: Callable[[], Any]) -> Any:
+    async def on_validation_lane(self, function: Callable[[], Any], clock: StepClock | None = None) -> Any:
         """Run something that asks nodes for declarations, on the validators' threads.
 
-        :raises TimeoutError: it took longer than `hook_timeout`.
+        :raises TimeoutError: it, or a step of it, took longer than `hook_timeout`.
         """
-        return await self._validation_lane.call(function, timeout=self._settings.hook_timeout)
+        return await self._validation_lane.call(function, timeout=self._settings.hook_timeout, clock=clock)
 
     async def ask_validators(self, calls: Sequence[ValidatorCall], scope: PromptScope) -> list[Any]:
         """The answers of nodes' validators in the order of `calls`; an exception stands for itself."""
-        plain = [(index, call) for index, call in enumerate(calls)
-                 if call.definition.validate is not None and not call.definition.validate.is_async]
         answers: list[Any] = [None] * len(calls)
-        waiting = [asyncio.ensure_future(self._validate_async(index, call, scope, answers))
-                   for index, call in enumerate(calls)
-                   if call.definition.validate is not None and call.definition.validate.is_async]
-        last = [0]
+        plain: Sequence[int] = [index for index, call in enumerate(calls) if not self._hook(call).is_async]
+        async with self._side_by_side([self._validate_async(index, call, scope, answers)
+                                       for index, call in enumerate(calls) if self._hook(call).is_async]):
+            while plain:
+                plain = await self._validate_plain(plain, calls, scope, answers)
+        return answers
+
+    async def _validate_plain(self, indices: Sequence[int], calls: Sequence[ValidatorCall], scope: PromptScope,
+                              answers: list[Any]) -> Sequence[int]:
+        """Ask plain validators in one hop. Returns those that are still to be asked, since one before them hangs."""
+        told: dict[int, Any] = {}  # of this hop alone: a validator that was given up comes back some day
+        clock = StepClock()
 
         def job() -> None:
-            for position, (index, call) in enumerate(plain):
-                last[0] = position
+            for position, index in enumerate(indices):
+                clock.restart(position)
+                call = calls[index]
                 try:
-                    answers[index] = self._plain(self._hook(call).call, self._validator_arguments(call, scope))
+                    told[index] = self._ask(self._hook(call).call, self._validator_arguments(call, scope))
                 except BaseException as error:
-                    answers[index] = error
+                    told[index] = error
 
-        while plain:
-            try:
-                await self._validation_lane.call(job, timeout=self._settings.hook_timeout)
-                break
-            except TimeoutError:
-                index, call = plain[last[0]]
-                answers[index] = self._late(call.definition, "validator")
-                plain = plain[last[0] + 1:]
-        if waiting:
-            await asyncio.gather(*waiting)
-        return answers
+        asked = len(indices)
+        rest: Sequence[int] = ()
+        try:
+            await self.on_validation_lane(job, clock)
+        except CallTimedOut:
+            asked = clock.step
+            answers[indices[asked]] = self._late(calls[indices[asked]].definition, "validator")
+            rest = indices[asked + 1:]
+        for index in indices[:asked]:
+            answers[index] = told[index]
+        return rest
+
+    @asynccontextmanager
+    async def _side_by_side(self, coroutines: Iterable[Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+        """Run hooks, each in a context of its own, beside what is inside. The first failure cancels the others, and all
+        have ended when this is left."""
+        tasks = [self._loop.create_task(one, context=self._context.copy()) for one in coroutines]
+        try:
+            yield
+            await asyncio.gather(*tasks)
+        except BaseException:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            raise
 
     async def _validate_async(self, index: int, call: ValidatorCall, scope: PromptScope,
                               answers: list[Any]) -> None:
@@ -510,7 +551,7 @@ class LocalNodeCaller:
             ending = stimuli.NodeRaised(call_id=command.call_id, node_id=late.node_id, error=NodeError(
                 exception_type="TimeoutError", exception_message=f"{late}\n"))
         except BaseException as error:
-            ending = self._ending_of(call, error)
+            ending = await self._ending_by(call, error)
         self._end(call, ending)
 
     async def _fingerprints(self, nodes: Iterable[GraphNode], scope: PromptScope) -> dict[NodeId, Any]:
@@ -527,14 +568,8 @@ class LocalNodeCaller:
             else:
                 plain.setdefault(definition.origin, []).append((node, definition))
         waiting += [self._fingerprint_plain(origin, group, scope, found) for origin, group in plain.items()]
-        tasks = [self._loop.create_task(one) for one in waiting]
-        try:
-            await asyncio.gather(*tasks)
-        except BaseException:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            raise
+        async with self._side_by_side(waiting):
+            pass
         return found
 
     def _fingerprint_arguments(self, node: GraphNode, definition: NodeDefinition,
@@ -561,7 +596,7 @@ class LocalNodeCaller:
             assert hook is not None
             arguments = self._fingerprint_arguments(node, definition, scope)
             try:
-                answer = await lane.call(partial(self._plain, hook.call, arguments),
+                answer = await lane.call(partial(self._ask, hook.call, arguments),
                                          timeout=self._settings.hook_timeout)
             except CallTimedOut:
                 raise _HookLate(node.node_id, str(self._late(definition, "change check"))) from None
@@ -619,10 +654,13 @@ class LocalNodeCaller:
         fingerprints: dict[NodeId, Any] = {node.node_id: node.given_fingerprint for node in nodes
                                            if node.given_fingerprint is not None}
         if asked:
-            fingerprints.update(await self._fingerprints(asked, scope))
+            try:
+                fingerprints.update(await self._fingerprints(asked, scope))
+            except _HookLate as late:
+                raise TimeoutError(str(late)) from None
         return stimuli.NodeExpanded(
             call_id=call.call_id, nodes=nodes, pieces=joined.pieces, fingerprints=fingerprints, scope=scope,
-            ui=joined.record.ui, blocked=joined.blocked)
+            ui=joined.record.ui, blocked=joined.blocked, size=joined.record.size)
 
     async def _learn_classes(self, class_types: set[str], scope: PromptScope) -> None:
         """Have classes that an expansion brings declare themselves, unless the prompt knows them."""
@@ -633,16 +671,37 @@ class LocalNodeCaller:
                 raise NodeNotFoundError(f"an expansion names the class {name!r}, which does not exist")
             new[name] = definition
         if new:
-            interfaces, failed = await self.on_validation_lane(lambda: self.describe(new, lambda _: None))
+            clock = StepClock()
+            try:
+                interfaces, failed = await self.on_validation_lane(lambda: self.describe(new, clock), clock)
+            except CallTimedOut:
+                raise self._late(new[clock.step], "declaration") from None
             for error in failed.values():
                 raise error
             scope.definitions.update(new)
             scope.interfaces.update(interfaces)
 
+    async def _ending_by(self, call: _OpenCall, error: BaseException) -> stimuli.CallEnding:
+        """The same from the loop: it takes a thread, since values have plain code of their own to say what they are."""
+        if self._was_stopped_by(call, error):
+            return stimuli.NodeCancelled(call_id=call.call_id)
+        try:
+            return await self._error_lane.call(partial(self._ending_of, call, error),
+                                               timeout=self._settings.hook_timeout)
+        except CallTimedOut:
+            return stimuli.NodeRaised(call_id=call.call_id, error=NodeError(
+                exception_type=type(error).__name__, exception_message="(it does not say more in time)\n"))
+        except asyncio.CancelledError:
+            return stimuli.NodeCancelled(call_id=call.call_id)
+
+    @staticmethod
+    def _was_stopped_by(call: _OpenCall, error: BaseException) -> bool:
+        return isinstance(error, InterruptProcessing) or (
+            isinstance(error, asyncio.CancelledError) and call.is_cancelled)
+
     def _ending_of(self, call: _OpenCall, error: BaseException) -> stimuli.CallEnding:
-        """How a call ended that raised."""
-        if isinstance(error, InterruptProcessing) or (isinstance(error, asyncio.CancelledError)
-                                                      and call.is_cancelled):
+        """How a call ended that raised. On a thread."""
+        if self._was_stopped_by(call, error):
             return stimuli.NodeCancelled(call_id=call.call_id)
         command = call.command
         inputs = command.inputs if isinstance(command, CallNode) else {}
@@ -656,6 +715,7 @@ class LocalNodeCaller:
         if call.has_ended or call.is_abandoned:
             return
         call.is_abandoned = True
+        self._return_instance(call, None)
         self._call_stopped.set()
         log.warning("node %s (%s) did not stop when it was cancelled; it keeps its tokens until it returns",
                     call.node_id, call.definition.class_type)
@@ -674,12 +734,19 @@ class LocalNodeCaller:
         told: stimuli.Stimulus = ending
         if call.is_abandoned:
             told = stimuli.CallReturned(call_id=call.call_id)
-        elif call.instance is not None:
-            self.instances.give_back(call.node_id, call.definition, call.instance)
+        else:
+            self._return_instance(call, call.instance)
         if call.has_reported:
             self._settle(call, lambda: self._tell(told))
         else:
             self._tell(told)
+
+
+    def _return_instance(self, call: _OpenCall, instance: Any) -> None:
+        command = call.command
+        if command.__class__ is CallNode:
+            # Under its first name, which is no longer that of the call if it passed to another prompt.
+            self.instances.give_back(command.node_id, call.definition, call.call_id, instance)
 
 
 class _HookLate(Exception):

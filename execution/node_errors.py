@@ -10,6 +10,8 @@ from .events import NodeError
 
 _LONGEST_VALUE = 10_000
 _MOST_VALUES = 100
+_MOST_BITS = 1024
+"""of a number: Python refuses to write out very large ones"""
 _OWN_FILES = ("node_caller.py",)
 
 _OUT_OF_MEMORY_HINT = ("The machine ran out of memory. Cached outputs were dropped; a smaller batch or picture may "
@@ -29,7 +31,7 @@ def describe_error(error: BaseException, inputs: Mapping[str, Sequence[Any]]) ->
     if isinstance(error, BaseExceptionGroup):
         lines += [line for one in error.exceptions for line in _format_safely(one)]
     return NodeError(
-        exception_type=name, exception_message=f"{_text_of(error)}\n{hint}", traceback=lines,
+        exception_type=name, exception_message=f"{text_of(error)}\n{hint}", traceback=lines,
         current_inputs={name: [_shown(value) for value in list(values)[:_MOST_VALUES]]
                         for name, values in inputs.items()},
         out_of_memory=out_of_memory)
@@ -46,22 +48,21 @@ def _own_part(trace: TracebackType | None) -> TracebackType | None:
 def _format_safely(error: BaseException) -> list[str]:
     try:
         return traceback.format_exception(error)
-    except Exception:
+    except BaseException:
         return [f"{type(error).__name__}: (cannot be printed)\n"]
 
 
-def _text_of(error: BaseException) -> str:
+def text_of(value: object) -> str:
+    """What a value of a node says of itself, whatever it does when it is asked: one may raise SystemExit even then."""
     try:
-        return str(error)
-    except Exception:
-        return f"({type(error).__name__}, which cannot be printed)"
+        return str(value)
+    except BaseException:
+        return f"({type(value).__name__}, which cannot be printed)"
 
 
 def _shown(value: Any) -> Any:
-    if value is None or isinstance(value, (bool, int, float)):
+    if value is None or isinstance(value, (bool, float)) or (
+            isinstance(value, int) and value.bit_length() < _MOST_BITS):
         return value
-    try:
-        text = value if isinstance(value, str) else str(value)
-    except Exception:
-        return f"({type(value).__name__}, which cannot be printed)"
+    text = value if isinstance(value, str) else text_of(value)
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}… ({len(text)} characters)"

@@ -155,7 +155,7 @@ class PromptScope:
     def kept(self, key: str, make: Callable[["PromptScope"], T]) -> T:
         """What an adapter keeps for this prompt; made on first use."""
         if key not in self._kept:
-            self._kept[key] = make(self)
+            self._kept.setdefault(key, make(self))  # whoever asks on another thread meanwhile gets the same one
         value: T = self._kept[key]
         return value
 

@@ -20,6 +20,41 @@ class CallTimedOut(TimeoutError):
     """A function did not return in time. Unlike a TimeoutError that the function itself raised."""
 
 
+class StepClock:
+    """Times a call on a lane, which restarts it before each of its steps if it has several.
+
+    A step is ended once: by the thread that runs it, or by the loop that gives it up.
+    """
+
+    step: Any = None
+    """What the present step is for, as its function said."""
+
+    def __init__(self) -> None:
+        self._running: tuple[list[None], float | None] = ([None], None)
+
+    def restart(self, step: Any = None) -> None:
+        """The next step begins.
+
+        :raises CallTimedOut: nobody waits for the call any more, since the step before it took too long.
+        """
+        if not self.end():
+            raise CallTimedOut
+        self.step = step
+        self._running = ([None], time.monotonic())
+
+    def end(self) -> bool:
+        """The present step is over. Returns whether it was in time."""
+        return _taken_from(self._running[0])
+
+    def give_up(self, timeout: float) -> float:
+        """End the present step if it has taken so long. Returns the seconds that it has left, none if it was ended."""
+        mark, began_at = self._running
+        left = timeout if began_at is None else began_at + timeout - time.monotonic()
+        if left > 0:
+            return left
+        return 0.0 if _taken_from(mark) else timeout  # else the next one has begun
+
+
 class LoopMailbox:
     """Brings calls from any thread to the loop: many that come together cost one wake-up."""
 
@@ -60,13 +95,14 @@ class ThreadLane:
     def __init__(self, name: str, size: int) -> None:
         self.name = name
         self._size = size
-        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._jobs: SimpleQueue[Callable[[], bool | None] | None] = SimpleQueue()
         self._idle: list[None] = []
         """One mark for each thread that waits for a job, as long as there are fewer threads than there may be."""
         self._threads = 0
 
-    def submit(self, job: Callable[[], None]) -> None:
-        """Have a job run on a thread of this lane. It must not raise. To be called on one thread only: the loop's."""
+    def submit(self, job: Callable[[], bool | None]) -> None:
+        """Have a job run on a thread of this lane. It must not raise; True means that its thread was written off.
+        To be called on one thread only: the loop's."""
         self._jobs.put(job)
         try:
             self._idle.pop()
@@ -74,8 +110,9 @@ class ThreadLane:
             self._start_thread()
 
     def write_off_thread(self) -> None:
-        """A job hangs and will not be waited for: its thread does not count any more. What is queued goes on."""
-        self._size += 1
+        """A job hangs and will not be waited for: its thread does not count any more, and ends when the job returns.
+        What is queued goes on."""
+        self._threads -= 1
         self._idle.clear()  # there are marks from when there were as many threads as there may be: nobody counted
         if not self._jobs.empty():
             self._start_thread()
@@ -93,22 +130,25 @@ class ThreadLane:
     def _work(self) -> None:
         jobs, idle = self._jobs, self._idle
         while (job := jobs.get()) is not None:  # for the first one it was started: no mark
-            job()
+            if job():
+                return
             del job  # a job holds the inputs of a node
             idle.append(None)
 
-    async def call(self, function: Callable[[], T], *, timeout: float | None = None) -> T:
+    async def call(self, function: Callable[[], T], *, timeout: float | None = None,
+                   clock: StepClock | None = None) -> T:
         """Run a function on this lane and wait for what it returns or raises.
 
         :param timeout: seconds from when the function is called, not counting the time in the queue.
+        :param clock: restarted by the function before each of its steps: then the seconds are those of a step.
         :raises CallTimedOut: it did not return in time. Its thread is written off.
         """
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[T] = loop.create_future()
-        called_at: list[float] = []
+        clock = clock or StepClock()
 
-        def job() -> None:
-            called_at.append(time.monotonic())
+        def job() -> bool:
+            clock.restart()
             try:
                 result = function()
             except BaseException as error:
@@ -117,10 +157,13 @@ class ThreadLane:
                 deliver: tuple[Callable[..., None], Any] = (_fail, failure)
             else:
                 deliver = (_succeed, result)
+            if not clock.end():
+                return True
             try:
                 loop.call_soon_threadsafe(deliver[0], answer, deliver[1])
             except RuntimeError:
                 pass  # the loop is closed: nobody waits
+            return False
 
         self.submit(job)
         if timeout is None:
@@ -129,10 +172,8 @@ class ThreadLane:
 
         def look() -> None:
             nonlocal timer
-            left = called_at[0] + timeout - time.monotonic() if called_at else timeout
-            if answer.done():
-                return
-            if left > 0:
+            left = clock.give_up(timeout)
+            if left:
                 timer = loop.call_later(left, look)
             else:
                 self.write_off_thread()
@@ -142,6 +183,14 @@ class ThreadLane:
             return await answer
         finally:
             timer.cancel()
+
+
+def _taken_from(marks: list[None]) -> bool:
+    try:
+        marks.pop()
+    except IndexError:
+        return False
+    return True
 
 
 def _succeed(answer: "asyncio.Future[T]", result: T) -> None:

@@ -1,7 +1,7 @@
 """Kept outputs, and the rule for dropping them. It is told sizes and never looks inside a value."""
 
 from collections import OrderedDict
-from collections.abc import Container, Iterable
+from collections.abc import Collection, Container, Iterable
 from enum import StrEnum
 
 from .node_values import NO_SIZE, OutputRecord
@@ -114,16 +114,20 @@ class OutputCache:
 
     @property
     def has_rules_to_keep(self) -> bool:
-        """Whether something goes with the next prompt that does not use it."""
-        return bool(self._classic)
+        """Whether it matters what a prompt that starts may use."""
+        return bool(self._classic) or self.rule is CacheRule.COUNT
 
-    def begin_prompt(self, used: Container[Signature], in_use: Iterable[Container[Signature]] = ()) -> None:
+    def begin_prompt(self, used: Collection[Signature], in_use: Iterable[Container[Signature]] = ()) -> None:
         """A prompt starts that may use these signatures; what follows the classic rule and is in nobody's use goes.
 
         :param used: signatures of the starting prompt.
         :param in_use: those of the prompts that run beside it.
         """
         self._turn += 1
+        if self.rule is CacheRule.COUNT:
+            for signature in used:
+                if signature in self._entries:
+                    self._entries[signature].used_by = self._turn
         if self._classic:
             users = [used, *in_use]
             for signature in list(self._classic):

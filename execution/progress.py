@@ -51,6 +51,7 @@ class ProgressBar:
         context = get_current_node()
         self.node_id = node_id if node_id is not None else context.unique_id if context is not None else None
         self._call = find_call(node_id)
+        self._is_own = self._names_node_of(self._call)
 
     def update(self, value: float) -> None:
         """Go on by `value`.
@@ -73,9 +74,15 @@ class ProgressBar:
             call = self._call = find_call(self.node_id)
             if call is None:
                 return
+            self._is_own = self._names_node_of(call)
         if call.is_cancelled:
             raise InterruptProcessing
-        call.report(call, NodeId(self.node_id or call.node_id), self.current, self.total, preview, False)
+        # Asked anew each time: a shared call may have passed to another prompt, where its node has another id.
+        node_id = call.node_id if self._is_own else NodeId(self.node_id or "")
+        call.report(call, node_id, self.current, self.total, preview, False)
+
+    def _names_node_of(self, call: NodeCall | None) -> bool:
+        return self.node_id is None or (call is not None and call.node_id == self.node_id)
 
 
 def report_progress(value: float, maximum: float, node_id: str | None = None, preview: Preview | None = None) -> None:
@@ -94,13 +101,14 @@ def report_progress(value: float, maximum: float, node_id: str | None = None, pr
 class _Track:
     """What one node of a call reported last, and when it was passed on."""
 
-    __slots__ = ("call", "is_dirty", "is_encoding", "is_posted", "maximum", "node_id", "preview", "registry_only",
-                 "sent_at",
-                 "timer", "value")
+    __slots__ = ("call", "is_dirty", "is_encoding", "is_own", "is_posted", "maximum", "node_id", "preview",
+                 "registry_only", "sent_at", "timer", "value")
 
     def __init__(self, call: NodeCall, node_id: NodeId) -> None:
         self.call = call
         self.node_id = node_id
+        self.is_own = node_id == call.node_id
+        """It is the node that is being called, whose id changes when a shared call passes to another prompt."""
         self.value: float = 0
         self.maximum: float = 1
         self.preview: Preview | None = None
@@ -176,6 +184,9 @@ class ProgressDesk:
         go_on()
 
     def close(self) -> None:
+        """Pictures that are still being made are not waited for: the ends behind them are told now."""
+        while self._continuations:
+            self._continuations.popitem()[1]()
         self._lane.close()
 
     def _take(self, track: _Track) -> None:
@@ -201,7 +212,7 @@ class ProgressDesk:
         track.is_dirty = False
         track.sent_at = self._clock.monotonic()
         call = track.call
-        place = self._place_of(call.prompt_id, track.node_id)
+        place = self._place_of(call.prompt_id, call.node_id if track.is_own else track.node_id)
         if place is None:
             return
         event = NodeProgressed(prompt_id=call.prompt_id, place=place, value=track.value, maximum=track.maximum,
@@ -227,7 +238,8 @@ class ProgressDesk:
     def _encoded(self, letter: tuple[_Track, NodeProgressed]) -> None:
         track, event = letter
         call = track.call
-        if call.prompt_id == event.prompt_id:  # else a shared call was handed over in the meantime
+        # Else a shared call was handed over in the meantime, or its prompt has ended with the engine.
+        if call.prompt_id == event.prompt_id and self._place_of(event.prompt_id, event.place.node_id) is not None:
             self._publish(event)
         track.is_encoding = False
         if not call.has_ended:

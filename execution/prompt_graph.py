@@ -16,23 +16,17 @@ class Link(Struct, frozen=True, gc=False):
     slot: int
 
 
-class GraphNode:
+class GraphNode(Struct, eq=False, gc=False):
     """One node as it was written down. `inputs` holds constants and links alike."""
 
-    __slots__ = ("class_type", "given_fingerprint", "inputs", "links", "node_id", "override_display_id", "title")
-
-    def __init__(self, node_id: NodeId, class_type: str, inputs: dict[str, Any], links: dict[str, Link],
-                 given_fingerprint: Any = None, override_display_id: NodeId | None = None,
-                 title: str | None = None) -> None:
-        self.node_id = node_id
-        self.class_type = class_type
-        self.inputs = inputs
-        self.links = links
-        """Those of the inputs that come from other nodes, by name."""
-        self.given_fingerprint = given_fingerprint
-        """A change check that the client brought along; the node's own is not asked then."""
-        self.override_display_id = override_display_id
-        self.title = title
+    node_id: NodeId
+    class_type: str
+    inputs: dict[str, Any]
+    links: dict[str, Link]
+    """Those of the inputs that come from other nodes, by name."""
+    given_fingerprint: Any = None
+    """A change check that the client brought along; the node's own is not asked then."""
+    override_display_id: NodeId | None = None
 
     def __repr__(self) -> str:
         return f"<{self.class_type} {self.node_id}>"

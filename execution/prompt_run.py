@@ -12,7 +12,7 @@ from .errors import DuplicateNodeError, InvariantViolated, NodeNotFoundError
 from .events import NodePlace, Outcome
 from .identifiers import CallId, ClientId, NodeId, PromptId
 from .node_interface import NodeDefinition, NodeInterface
-from .node_values import OutputRecord, ValueSize
+from .node_values import NO_SIZE, OutputRecord, ValueSize
 from .output_cache import CacheRule, OutputCache
 from .prompt_graph import GraphNode, Link, order_by_sources, remaining_paths
 from .resource_pools import Needs
@@ -51,8 +51,8 @@ class NodeRun:
     """One wanted node of one prompt."""
 
     __slots__ = ("call", "consumers", "definition", "graph_node", "interface", "is_kept", "is_repeat", "is_root",
-                 "missing", "pieces", "place", "rank", "record", "run", "signature", "sources", "state", "story", "ui",
-                 "uses_left", "wanted")
+                 "missing", "pieces", "pieces_size", "place", "rank", "record", "run", "signature", "sources", "state",
+                 "story", "ui", "uses_left", "wanted")
 
     def __init__(self, run: "PromptRun", graph_node: GraphNode, definition: NodeDefinition,
                  interface: NodeInterface, place: NodePlace, signature: Signature, rank: int) -> None:
@@ -81,6 +81,9 @@ class NodeRun:
         self.wanted: frozenset[str] = frozenset()
         """Lazy inputs that were asked for."""
         self.pieces: Sequence[Sequence[Link | Sequence[Any]]] = ()
+        """Once it is expanded: for each output its parts, values and where in the subgraph they come from."""
+        self.pieces_size = NO_SIZE
+        """That of the values among them."""
         self.ui: Mapping[str, Any] | None = None
         self.call: Call | None = None
         self.story: tuple[NodeState, ...] = (NodeState.WAITING,)
@@ -144,7 +147,7 @@ class PromptRun:
         self.definitions = submitted.scope.definitions
         self.interfaces = submitted.scope.interfaces
         self.order = submitted.order
-        self.remaining_path = submitted.remaining_path
+        self.remaining_path: dict[NodeId, int] = {}
         self.nodes: dict[NodeId, NodeRun] = {}
         self.places: dict[NodeId, NodePlace] = {}
         self.signatures: dict[NodeId, Signature] = {}
@@ -184,6 +187,11 @@ class PromptRun:
                     found.append(node_id)
         return found
 
+    def has_plain_checks(self, node_ids: Iterable[NodeId]) -> bool:
+        """Whether asking the change checks of these nodes occupies a thread."""
+        hooks = (self.definitions[self.class_of(node_id)].fingerprint for node_id in node_ids)
+        return any(hook is not None and not hook.is_async for hook in hooks)
+
     def sign(self, order: Iterable[NodeId]) -> None:
         sign_all(order, self.scope.nodes, self.signatures, fingerprints=self.fingerprints,
                  identities={name: interface.has_own_identity for name, interface in self.interfaces.items()},
@@ -196,6 +204,7 @@ class PromptRun:
 
     def stage_roots(self, cache: OutputCache) -> list[NodeRun]:
         """Want the output nodes. Returns those nodes, of all that are wanted now, that wait for nothing."""
+        self.remaining_path = remaining_paths(self.scope.nodes, self.order)
         movable: list[NodeRun] = []
         for node_id in self.outputs:
             root = self._want(node_id, cache, movable)
@@ -251,13 +260,14 @@ class PromptRun:
         for graph_node in expanded.nodes:
             if self.definitions[graph_node.class_type].is_output:
                 sources[graph_node.node_id] = None
-        for source in node.sources:
-            self._release(source)
-        node.sources = []
+        inputs, node.sources = node.sources, []
         node.pieces = expanded.pieces
+        node.pieces_size = expanded.size
         node.ui = expanded.ui
         for source_id in sources:
             self._connect(node, source_id, cache, movable)
+        for source in inputs:  # last: the subgraph may want them too
+            self._release(source)
         if not node.missing:
             movable.append(node)
         return movable
@@ -265,7 +275,7 @@ class PromptRun:
     def expansion_record(self, node: NodeRun) -> OutputRecord:
         """The outputs of a node whose subgraph is done."""
         outputs = []
-        sizes = []
+        records: dict[NodeId, OutputRecord] = {}
         for output in node.pieces:
             values: list[Any] = []
             for piece in output:
@@ -273,10 +283,11 @@ class PromptRun:
                     record = self.nodes[piece.source].record
                     assert record is not None
                     values.extend(record.values(piece.slot))
-                    sizes.append(record.size)
+                    records[piece.source] = record
                 else:
                     values.extend(piece)
             outputs.append(values)
+        sizes = [node.pieces_size, *[record.size for record in records.values()]]
         shared = {identity: held for size in sizes for identity, held in size.shared.items()}
         size = ValueSize(sum(size.own_bytes for size in sizes), shared, all(size.is_known for size in sizes))
         return OutputRecord(tuple(outputs), node.ui, size)
@@ -331,9 +342,9 @@ class PromptRun:
             path: list[NodeRun] = []
             node: NodeRun | None = start
             while node is not None and node.state in (NodeState.WAITING, NodeState.EXPANDED):
-                if node in path:
-                    return path[path.index(node):]
                 if node.place.node_id in seen:
+                    if node in path:
+                        return path[path.index(node):]
                     break
                 seen.add(node.place.node_id)
                 path.append(node)

@@ -164,7 +164,7 @@ class Scheduler:
         if not asked and not is_large:
             self._launch(run)
             return
-        call = self._new_call(run, None, (), on_lane=True)
+        call = self._new_call(run, None, (), on_lane=is_large or run.has_plain_checks(asked))
         self._begin(call)
         self._out.append(commands.TakeFingerprints(
             call.call_id, run.prompt_id, asked, run.scope, given=dict(run.fingerprints),
@@ -196,7 +196,8 @@ class Scheduler:
         self._settle(run)
 
     def _signatures_in_use(self, but: PromptRun | None = None) -> list[set[Signature]]:
-        return [set(run.signatures.values()) for run in self._running.values() if run is not but]
+        return [set(run.signatures.values()) for run in self._running.values()
+                if run is not but and run.ending is None]
 
     def _settle(self, run: PromptRun) -> None:
         """Finish the prompt if nothing is left of it."""
@@ -454,7 +455,7 @@ class Scheduler:
         try:
             self._refuse_impossible(expanded)
             movable = run.expand(owner, expanded, self.cache)
-        except StudioError as error:
+        except Exception as error:  # nobody has checked what a node makes: its prompt must end whatever it is
             self._fail(run, owner.place.node_id, _own_error(error))
         else:
             self._advance(movable)
@@ -491,16 +492,14 @@ class Scheduler:
             self._ask_for_call(node)
 
     def _node_raised(self, raised: stimuli.NodeRaised) -> None:
-        if raised.error.out_of_memory:
-            self._drop_unused()
         call = self._end(raised.call_id)
-        if call is None:
-            return
-        if not call.nodes:  # change checks
-            self._fail(call.run, raised.node_id or call.run.outputs[0], raised.error)
-        for node in call.nodes:
-            self._fail(node.run, node.place.node_id, raised.error)
-        return
+        if call is not None:
+            if not call.nodes:  # change checks
+                self._fail(call.run, raised.node_id or call.run.outputs[0], raised.error)
+            for node in call.nodes:
+                self._fail(node.run, node.place.node_id, raised.error)
+        if raised.error.out_of_memory:  # now: what failed needs its outputs no more
+            self._drop_unused()
 
     def _node_lost(self, lost: stimuli.NodeLost) -> None:
         self._node_raised(stimuli.NodeRaised(call_id=lost.call_id, error=NodeError(
@@ -514,7 +513,6 @@ class Scheduler:
             self._interrupt(node.run, node)
         if not call.nodes:
             self._interrupt(call.run, None)
-        return
 
     def _fingerprints_taken(self, taken: stimuli.FingerprintsTaken) -> None:
         call = self._end(taken.call_id)

@@ -87,7 +87,7 @@ def sign(node: GraphNode, sources: Mapping[NodeId, Signature], *, fingerprint: A
                 value = inputs[name]
                 parts.append((name, value) if value.__class__ is str else (name, _canonical(value)))
         payload = _encode(parts)
-    except (_EqualsNothing, TypeError, OverflowError, RecursionError, UnicodeEncodeError):
+    except (_EqualsNothing, TypeError, ValueError, OverflowError, RecursionError):  # nor do numbers without end
         transient = True
         payload = f"{run}/{node.node_id}".encode(errors="surrogatepass")
     if transient:

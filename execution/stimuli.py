@@ -8,7 +8,7 @@ from msgspec import Struct
 from .events import NodeError
 from .identifiers import CallId, ClientId, NodeId, PromptId
 from .node_interface import PromptScope
-from .node_values import OutputRecord
+from .node_values import NO_SIZE, OutputRecord, ValueSize
 from .prompt_graph import GraphNode, Link
 from .signatures import Signature
 
@@ -28,8 +28,6 @@ class PromptSubmitted(Stimulus):
     outputs: Sequence[NodeId]
     order: Sequence[NodeId]
     """All nodes, sources first."""
-    remaining_path: dict[NodeId, int]
-    """For each node, how many nodes lie on the longest way from it to an end."""
 
 
 class PromptsDue(Stimulus):
@@ -77,6 +75,8 @@ class NodeExpanded(CallEnding):
     """Knows the classes of the nodes: that of the prompt for which the call was started."""
     ui: Mapping[str, Any] | None = None
     blocked: Sequence[str] = ()
+    size: ValueSize = NO_SIZE
+    """Of the values among the pieces."""
 
 
 class InputsWanted(CallEnding):

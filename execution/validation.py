@@ -13,10 +13,11 @@ from msgspec import Struct
 
 from .errors import PromptRejected
 from .identifiers import NodeId
+from .node_errors import text_of
 from .node_interface import InputSpec, NodeDefinition, NodeInterface
 from .node_registry import NodeRegistry
 from .node_values import ExecutionBlocker
-from .prompt_graph import GraphNode, order_by_sources, parse_links, remaining_paths
+from .prompt_graph import GraphNode, order_by_sources, parse_links
 
 MOST_REPORTED_NODES = 100
 MOST_REPORTED_ERRORS = 20
@@ -95,13 +96,12 @@ class CheckedGraph(Struct):
     """All nodes that the outputs need, sources first."""
     whole_order: list[NodeId]
     """All nodes of the prompt, sources first."""
-    remaining_path: dict[NodeId, int]
     errors: dict[NodeId, list[Report]]
     broken: set[NodeId]
     """Nodes that cannot run though nothing is said of them."""
-    blame: dict[NodeId, tuple[InputSpec, list[Any]]]
-    """For a node that is not an output: an input that leads to it, and the link."""
     validators: list[ValidatorCall]
+    blame: dict[NodeId, tuple[InputSpec, list[Any]]] | None = None
+    """For a node that is not an output: an input that leads to it, and the link. Made when it is first wanted."""
 
 
 class Verdict(Struct):
@@ -196,7 +196,7 @@ def check_graph(read: ReadGraph, interfaces: dict[str, NodeInterface], failed: M
     order, cycles = order_by_sources(nodes, outputs)
     whole_order = order if len(order) == len(nodes) else order_by_sources(nodes, [*order, *nodes]).order
     checked = CheckedGraph(nodes, definitions, interfaces, outputs, order, whole_order,
-                           remaining_paths(nodes, whole_order), {}, set(), {}, [])
+                           {}, set(), [])
     checker = _Checker(checked, read.without_inputs, failed, never_fits)
     is_needed = set(outputs)
     for node_id in reversed(order):  # consumers first: only declared links carry the need for a check on
@@ -263,9 +263,7 @@ class _Checker:
             types, slot = checked.definitions[source.class_type].output_types, link.slot
             if not 0 <= slot < len(types) or not self._fits.get((id(types[slot]), id(spec.type))):
                 return False
-            if link.source not in is_needed:
-                is_needed.add(link.source)
-                checked.blame[link.source] = (spec, value)
+            is_needed.add(link.source)
         return True
 
     def _check_thoroughly(self, node: GraphNode, is_needed: set[NodeId]) -> None:
@@ -317,9 +315,7 @@ class _Checker:
         types = checked.definitions[source.class_type].output_types
         if not -len(types) <= slot < len(types):
             return self._raised(node, IndexError("tuple index out of range"))
-        if source_id not in is_needed:
-            is_needed.add(source_id)
-            checked.blame[source_id] = (spec, value)
+        is_needed.add(source_id)
         received = types[slot]
         pair = (id(received), id(spec.type))
         fits = self._fits.get(pair)
@@ -350,7 +346,7 @@ class _Checker:
                 self._add(node.node_id, _error(
                     "invalid_input_type", f"Failed to convert an input value to a {spec.type} value",
                     f"{spec.name}, {_cut(str(value))}, {error}", input_name=spec.name, input_config=spec.declared,
-                    received_value=_shown(value), exception_message=_cut(str(error))))
+                    received_value=_shown(value), exception_message=_cut(text_of(error))))
                 return
         if not checks_range:
             return
@@ -430,14 +426,13 @@ class _Checker:
 
 def exception_report(checked: CheckedGraph, node_id: NodeId, error: BaseException) -> Report:
     """An exception while a node was checked. Nodes that are no outputs are named with the input that led to them."""
-    try:
-        text = str(error)
-    except Exception:
-        text = "(the exception cannot be printed)"
+    text = text_of(error)
     frames = traceback.format_tb(error.__traceback__)[-20:]
     kind = type(error)
     name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    if node_id in checked.blame:
+    if checked.blame is None:
+        checked.blame = _inputs_that_lead_to_nodes(checked)
+    if node_id in checked.blame and node_id not in checked.outputs:
         spec, link = checked.blame[node_id]
         return _error("exception_during_inner_validation", "Exception when validating inner node", text,
                       input_name=spec.name, input_config=_config(spec), exception_message=_cut(text),
@@ -446,13 +441,27 @@ def exception_report(checked: CheckedGraph, node_id: NodeId, error: BaseExceptio
                   exception_type=name, traceback=frames)
 
 
+def _inputs_that_lead_to_nodes(checked: CheckedGraph) -> dict[NodeId, tuple[InputSpec, list[Any]]]:
+    found: dict[NodeId, tuple[InputSpec, list[Any]]] = {}
+    for node_id in reversed(checked.order):
+        node = checked.nodes[node_id]
+        interface = checked.interfaces.get(node.class_type)
+        if interface is None:
+            continue
+        for name, link in node.links.items():
+            spec = interface.spec(name)
+            if spec is not None and link.source not in found:
+                found[link.source] = (spec, node.inputs[name])
+    return found
+
+
 def add_answer(checked: CheckedGraph, call: ValidatorCall, answer: Any) -> None:
     """Take what a validator returned, or the exception that it raised."""
     reports = checked.errors.setdefault(call.node_id, [])
     if isinstance(answer, BaseException):
         reports.append(exception_report(checked, call.node_id, answer))
     elif answer is not True and not isinstance(answer, ExecutionBlocker):
-        text = "" if answer is False else str(answer)
+        text = "" if answer is False else text_of(answer)
         if not call.received:
             reports.append(_error("custom_validation_failed", "Custom validation failed for node", text))
         for name in call.received:

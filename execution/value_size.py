@@ -9,6 +9,8 @@ from typing import Any
 from .node_values import NO_SIZE, ExecutionBlocker, ValueSize
 
 _SMALL = frozenset({int, float, bool, type(None), complex, ExecutionBlocker})
+_LARGE = 1000
+"""Bytes from which it is worth knowing that several outputs hold the same object."""
 _DEEPEST = 50
 _MOST_ITEMS = 200_000
 """in containers. Counting takes its time, for async nodes that of the loop; more are not looked at."""
@@ -52,11 +54,11 @@ def _add(value: Any, shared: _Storages, depth: int) -> int:
     if kind in _SMALL:
         return 32
     if kind is str:
-        return 50 + 4 * len(value)
+        return _add_whole(value, 4 * len(value), shared)
     if isinstance(value, (bytes, bytearray)):
-        return len(value)
+        return _add_whole(value, len(value), shared)
     if isinstance(value, memoryview):
-        return value.nbytes
+        return _add(value.obj, shared, depth + 1) if isinstance(value.obj, (bytes, bytearray)) else value.nbytes
     if depth > _DEEPEST:
         raise _Unknown
     if isinstance(value, (list, tuple, set, frozenset, dict)):
@@ -68,6 +70,14 @@ def _add(value: Any, shared: _Storages, depth: int) -> int:
                             for key, item in value.items())
         return 64 + sum(8 + _add(item, shared, depth + 1) for item in value)
     return _add_object(value, shared, depth)
+
+
+def _add_whole(value: object, held: int, shared: _Storages) -> int:
+    """Own bytes of an object that is in one piece: a large one is a storage by itself."""
+    if held < _LARGE:
+        return 50 + held
+    shared[id(value)] = held
+    return 50
 
 
 def _add_object(value: Any, shared: _Storages, depth: int) -> int:

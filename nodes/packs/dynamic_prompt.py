@@ -32,7 +32,7 @@ class DynamicPrompt:
     @classmethod
     def _copy_of(cls, scope: PromptScope) -> "DynamicPrompt":
         prompt = cls(copy.deepcopy(dict(scope.submitted)))
-        for node_id, fingerprint in scope.fingerprints.items():
+        for node_id, fingerprint in list(scope.fingerprints.items()):  # another thread may add some
             if node_id in prompt.original_prompt:
                 prompt.original_prompt[node_id]["is_changed"] = fingerprint
         prompt._scope = scope

@@ -533,7 +533,7 @@ async def test_an_interrupted_prompt_keeps_no_value_alive() -> None:
         gate.calls.clear()
         waiting.calls.clear()
         gc.collect()
-        assert [one() for one in holders] == [None]
+        await turns_until(lambda: [one() for one in holders] == [None])  # its thread is on its way to the next job
 
 
 # -- hooks ------------------------------------------------------------------------------------------------------------

@@ -332,7 +332,7 @@ def test_an_exception_that_cannot_be_printed_is_told_all_the_same() -> None:
             raise RuntimeError("no")
 
     found = only_error({"1": node("ShowInt", x=1)}, broken={"ShowInt": Unprintable()})
-    assert found["details"] == "(the exception cannot be printed)"
+    assert found["details"] == "(Unprintable, which cannot be printed)"
 
 
 # -- cycles and depth -----------------------------------------------------------------------------------------------

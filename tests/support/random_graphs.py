@@ -113,7 +113,7 @@ def submission_of(prompt: dict[str, Any], prompt_id: str, number: float = 0,
     scope = PromptScope(PromptId(prompt_id), prompt, {}, checked.nodes, checked.definitions, checked.interfaces)
     return PromptSubmitted(
         prompt_id=PromptId(prompt_id), client_id=ClientId("client"), number=number, scope=scope,
-        outputs=verdict.outputs, order=checked.whole_order, remaining_path=checked.remaining_path)
+        outputs=verdict.outputs, order=checked.whole_order)
 
 
 def equal_nodes(prompt: dict[str, Any]) -> list[set[NodeId]]:
