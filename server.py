@@ -138,6 +138,7 @@ def leave_start_behind() -> None:
     Nor need it look often: a graph of thousands of nodes is a hundred thousand objects, all alive. Prompts leave no
     circles behind; those of packs are collected when the server is idle (`collect_when_idle`).
     """
+    sys.setswitchinterval(SWITCH_INTERVAL)  # only now: two threads that import would get in each other's way
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
@@ -293,7 +294,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sockets = bind(options)
     room = WaitingRoom(sockets)
     room.start()
-    sys.setswitchinterval(SWITCH_INTERVAL)
     with asyncio.Runner(loop_factory=loop_factory(options.loop)) as runner:
         runner.run(serve(options, sockets, room, began))
     import threading

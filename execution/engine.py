@@ -238,6 +238,10 @@ class Engine:
         answer: T = await self._caller.on_validation_lane(function)
         return answer
 
+    async def ask_nodes_in_turn(self, questions: Sequence[Callable[[], Any]]) -> list[Any]:
+        """The same for many questions. An exception stands for itself, a TimeoutError for what takes too long."""
+        return await self._caller.ask_in_turn(questions, lambda _: TimeoutError())
+
     def info_of(self, definition: NodeDefinition) -> Mapping[str, Any]:
         """How clients are told of a class. Within `ask_nodes`; raises what the class raises."""
         return self._caller.info_of(definition)

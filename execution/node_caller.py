@@ -449,39 +449,51 @@ class LocalNodeCaller:
     async def ask_validators(self, calls: Sequence[ValidatorCall], scope: PromptScope) -> list[Any]:
         """The answers of nodes' validators in the order of `calls`; an exception stands for itself."""
         answers: list[Any] = [None] * len(calls)
-        plain: Sequence[int] = [index for index, call in enumerate(calls) if not self._hook(call).is_async]
+        plain = [index for index, call in enumerate(calls) if not self._hook(call).is_async]
         async with self._side_by_side([self._validate_async(index, call, scope, answers)
                                        for index, call in enumerate(calls) if self._hook(call).is_async]):
-            while plain:
-                plain = await self._validate_plain(plain, calls, scope, answers)
+            told = await self.ask_in_turn(
+                [partial(self._validate_plain, calls[index], scope) for index in plain],
+                lambda position: self._late(calls[plain[position]].definition, "validator"))
+        for index, answer in zip(plain, told, strict=True):
+            answers[index] = answer
         return answers
 
-    async def _validate_plain(self, indices: Sequence[int], calls: Sequence[ValidatorCall], scope: PromptScope,
-                              answers: list[Any]) -> Sequence[int]:
-        """Ask plain validators in one hop. Returns those that are still to be asked, since one before them hangs."""
-        told: dict[int, Any] = {}  # of this hop alone: a validator that was given up comes back some day
+    def _validate_plain(self, call: ValidatorCall, scope: PromptScope) -> Any:
+        return self._ask(self._hook(call).call, self._validator_arguments(call, scope))
+
+    async def ask_in_turn(self, questions: Sequence[Callable[[], Any]],
+                          late: Callable[[int], BaseException]) -> list[Any]:
+        """The answers of plain hooks, asked in one hop on the validators' threads. An exception stands for itself.
+
+        :param late: what stands for a question, by its place, that has no answer after `hook_timeout`; those behind it
+            are asked in a further hop.
+        """
+        answers: list[Any] = []
+        while len(answers) < len(questions):
+            answers += await self._ask_some(questions[len(answers):])
+            if len(answers) < len(questions):
+                answers.append(late(len(answers)))
+        return answers
+
+    async def _ask_some(self, questions: Sequence[Callable[[], Any]]) -> list[Any]:
+        """The answers to the questions before the first that has none in time."""
+        told: list[Any] = []
         clock = StepClock()
 
         def job() -> None:
-            for position, index in enumerate(indices):
+            for position, question in enumerate(questions):
                 clock.restart(position)
-                call = calls[index]
                 try:
-                    told[index] = self._ask(self._hook(call).call, self._validator_arguments(call, scope))
+                    told.append(question())
                 except BaseException as error:
-                    told[index] = error
+                    told.append(error)
 
-        asked = len(indices)
-        rest: Sequence[int] = ()
         try:
             await self.on_validation_lane(job, clock)
         except CallTimedOut:
-            asked = clock.step
-            answers[indices[asked]] = self._late(calls[indices[asked]].definition, "validator")
-            rest = indices[asked + 1:]
-        for index in indices[:asked]:
-            answers[index] = told[index]
-        return rest
+            return told[:clock.step]  # a copy: the hook that was given up comes back some day
+        return told
 
     @asynccontextmanager
     async def _side_by_side(self, coroutines: Iterable[Coroutine[Any, Any, None]]) -> AsyncIterator[None]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -23,12 +24,19 @@ class NodeCatalogue:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._known: dict[str, tuple[Any, bytes]] = {}
+        self._silent: set[NodeDefinition] = set()
+        """Classes that did not answer in time. They are asked for by name alone: each time costs a thread."""
 
     async def all(self) -> tuple[bytes, str]:
-        """The whole object, and its ETag. A class that raises is left out and logged."""
-        definitions = list(self._engine.registry)
-        members = await self._engine.ask_nodes(lambda: [self._member(one) for one in definitions])
-        body = b"{" + b",".join(one for one in members if one is not None) + b"}"
+        """The whole object, and its ETag. A class that raises, or does not answer, is left out and logged."""
+        definitions = [one for one in self._engine.registry if one not in self._silent]
+        members = await self._engine.ask_nodes_in_turn([partial(self._member, one) for one in definitions])
+        for definition, member in zip(definitions, members, strict=True):
+            if isinstance(member, TimeoutError):
+                log.error("class %s (%s) does not answer what it takes; it is left out from now on",
+                          definition.class_type, definition.origin)
+                self._silent.add(definition)
+        body = b"{" + b",".join(one for one in members if isinstance(one, bytes)) + b"}"
         return body, hashlib.blake2b(body, digest_size=16).hexdigest()
 
     async def one(self, class_type: str) -> bytes:
@@ -36,7 +44,13 @@ class NodeCatalogue:
         definition = self._engine.registry.get(class_type)
         if definition is None:
             return b"{}"
-        member = await self._engine.ask_nodes(lambda: self._member(definition))
+        try:
+            member = await self._engine.ask_nodes(lambda: self._member(definition))
+        except TimeoutError:
+            self._silent.add(definition)
+            raise web.HTTPInternalServerError(
+                text=f"The class {class_type} does not answer what it takes.") from None
+        self._silent.discard(definition)
         if member is None:
             raise web.HTTPInternalServerError(text=f"The class {class_type} raised when it was asked what it takes.")
         return b"{" + member + b"}"
@@ -50,7 +64,7 @@ class NodeCatalogue:
                 return known[1]
             encoded = wire.dumps(name) + b":" + wire.dumps(info)
             self._known[name] = (wire.plain_copy(info), encoded)
-        except Exception:
+        except BaseException:  # asked for words, an object of a pack may raise SystemExit
             log.exception("class %s (%s) does not say what it takes; it is left out", name, definition.origin)
             return None
         return encoded

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -143,6 +145,48 @@ async def test_the_time_of_a_declaration_is_its_own_not_that_of_those_before_it(
     async with running(*slow_ones, hook_timeout=0.35) as studio:
         accepted = await studio.engine.submit(_submission({one.class_type: node(one.class_type) for one in made}))
     assert accepted.node_errors == {}
+
+
+async def test_a_class_that_hangs_is_named_and_costs_the_others_nothing_in_the_catalogue(
+        caplog: pytest.LogCaptureFixture) -> None:
+    from aiohttp import web
+
+    from web.node_routes import NodeCatalogue
+    hangs = GatedNode("Hangs", plain=True)
+
+    async def works() -> None: ...
+
+    late = replace(define("Late", works, origin="slow_pack"), info=hangs.definition.function(None))
+    async with running(late, define("Other", works), hook_timeout=0.25) as studio:
+        catalogue = NodeCatalogue(studio.engine)
+        for _ in range(2):
+            body, _tag = await catalogue.all()
+            assert sorted(json.loads(body)) == ["Other", "Show"]
+        assert len(hangs.calls) == 1, "asked again, it would cost another thread"
+        with pytest.raises(web.HTTPInternalServerError) as refused:
+            await catalogue.one("Late")
+        assert "Late" in str(refused.value.text)
+        hangs.open({})
+        assert json.loads(await catalogue.one("Late")) == {"Late": {}}
+        assert "Late" in json.loads((await catalogue.all())[0])
+    assert "Late (slow_pack)" in caplog.text
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_a_validator_whose_error_would_end_the_server_refuses(is_async: bool) -> None:
+    def judges(x: int) -> Any:
+        raise EndsTheServer
+
+    async def judges_later(x: int) -> Any:
+        raise EndsTheServer
+
+    async def works(x: int) -> None: ...
+
+    judged = define("Judged", works, is_output=True, validate=judges_later if is_async else judges)
+    async with running(judged) as studio:
+        with pytest.raises(PromptRejected) as rejected:
+            await studio.engine.submit(_submission({"1": node("Judged", x=1)}))
+    assert "cannot be printed" in rejected.value.node_errors["1"]["errors"][0]["details"]
 
 
 async def test_a_validator_that_was_given_up_asks_nobody_else_when_it_comes_back() -> None:
