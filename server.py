@@ -46,7 +46,7 @@ class Studio:
 def configure_environment(options: Namespace) -> None:
     """Tell nodes where their folders are, and make those that are written to. Leaves with a sentence if it cannot."""
     from nodes.environment import environment
-    from nodes.temp_folder import open_temp_folder
+    from nodes.preview_folder import open_temp_folder
 
     environment.place_under((options.base_directory or Path.cwd()).expanduser().resolve())
     for name in ("input", "output", "temp", "user"):
@@ -187,7 +187,7 @@ async def open_studio(options: Namespace, sockets: Sequence[socket.socket],
     from execution import NodeRegistry
     from nodes.environment import environment
     from nodes.machine_facts import system_stats
-    from nodes.temp_folder import empty_temp_folder
+    from nodes.preview_folder import empty_temp_folder
     from web.app import create_app, finish_routes
     from web.app_keys import WebSettings
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from nodes.temp_folder import empty_temp_folder, open_temp_folder
+from nodes.preview_folder import empty_temp_folder, open_temp_folder
 
 
 def test_a_folder_of_ours_is_emptied_at_start_and_gone_after_the_stop(tmp_path: Path) -> None:
