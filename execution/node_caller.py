@@ -365,9 +365,9 @@ class LocalNodeCaller:
             call.task = self._loop.create_task(self._check_then_run(call, outcome.slices),
                                                context=self._context.copy())
         else:
-            rest = self._await_returned(call, outcome) if isinstance(outcome, _Awaited) \
-                else self._expanded(call, outcome)
-            call.task = self._loop.create_task(self._finish(call, rest), context=self._context.copy())
+            rest, returned = (self._await_returned(call, outcome), outcome.returned) \
+                if isinstance(outcome, _Awaited) else (self._expanded(call, outcome), ())
+            call.task = self._loop.create_task(self._finish(call, rest, returned), context=self._context.copy())
 
     async def _check_then_run(self, call: _OpenCall, slices: Sequence[Slice]) -> None:
         """Ask an async check of lazy inputs; if it wants no more, go back to the thread. The token is held
@@ -384,10 +384,11 @@ class LocalNodeCaller:
         call.has_its_inputs = True
         self._lanes.lane_for(call.definition.needs).submit(lambda: self._run_plain(call))
 
-    async def _finish(self, call: _OpenCall, rest: Awaitable[stimuli.CallEnding]) -> None:
+    async def _finish(self, call: _OpenCall, rest: Awaitable[stimuli.CallEnding], returned: Sequence[Any]) -> None:
         try:
             ending = await rest
         except BaseException as error:
+            _close_coroutines(returned)
             ending = await self._ending_by(call, error)
         self._end(call, ending)
 

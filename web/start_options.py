@@ -22,6 +22,9 @@ def pool(text: str) -> tuple[str, int]:
     name, sign, tokens = text.partition("=")
     if not sign or not name.strip() or not tokens.strip().isdigit() or int(tokens) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no pool; write NAME=TOKENS with at least one token, cpu=4, say")
+    if name.strip() == "gpu" and int(tokens) != 1:
+        # Nodes that declare nothing take its token so that they never run beside each other.
+        raise argparse.ArgumentTypeError("the pool gpu has one token: packs use the first device, one node at a time")
     return name.strip(), int(tokens)
 
 

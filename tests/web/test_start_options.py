@@ -171,3 +171,10 @@ def test_the_same_address_twice_is_bound_once() -> None:
     finally:
         for one in sockets:
             one.close()
+
+
+def test_the_pool_gpu_has_one_token(capsys: pytest.CaptureFixture[str]) -> None:
+    assert build_parser().parse_args(["--pool", "gpu=1"]).pool == [("gpu", 1)]
+    with pytest.raises(SystemExit):
+        build_parser().parse_args(["--pool", "gpu=2"])
+    assert "the pool gpu has one token" in capsys.readouterr().err
