@@ -36,8 +36,8 @@ from .events import (
 from .graph_builder import GraphBuilder
 from .identifiers import ClientId, NodeId, PromptId
 from .loop_watchdog import LoopWatchdog
-from .node_caller import CallerSettings
 from .node_context import CurrentNodeContext, InterruptProcessing, check_interrupted, get_current_node
+from .node_hooks import CallerSettings
 from .node_interface import Hook, InputSpec, NodeDefinition, NodeInterface, PromptScope
 from .node_registry import NodeRegistry
 from .node_values import ExecutionBlocker, NodeResult

@@ -1,6 +1,7 @@
 """What the scheduler wants done. The engine performs commands in their order; an `Event` among them is announced."""
 
 from collections.abc import Mapping, Sequence
+from enum import Enum, auto
 from typing import Any
 
 from msgspec import Struct
@@ -11,6 +12,16 @@ from .node_interface import NodeDefinition, NodeInterface, PromptScope
 
 class Command(Struct):
     """An instruction."""
+
+
+class CallPart(Enum):
+    """Which part of a node a call is."""
+
+    WHOLE = auto()
+    CHECK = auto()
+    """Only the check of lazy inputs: a coroutine's, of a node whose function is plain, so it needs no tokens."""
+    FUNCTION = auto()
+    """Only the function: the check has said that it wants no more."""
 
 
 class CallNode(Command):
@@ -26,6 +37,7 @@ class CallNode(Command):
     """For each input the list of its values."""
     unevaluated: Sequence[str]
     """Lazy inputs that nobody has evaluated; their values read as None."""
+    part: CallPart = CallPart.WHOLE
 
 
 class TakeFingerprints(Command):
@@ -57,8 +69,8 @@ class HandOverCall(Command):
     node_id: NodeId
 
 
-class SchedulePromptStart(Command):
-    """Come back with PromptsDue once whoever submitted has been answered."""
+class ComeBack(Command):
+    """Come back with TurnPassed in the next turn, once whoever waits for this one has been answered."""
 
 
 class KeepInstances(Command):

@@ -22,7 +22,9 @@ from .errors import EngineClosed, PromptConflict, PromptRejected
 from .event_broadcast import EventBroadcast, Listener, Subscription
 from .events import Event, PromptDropped, PromptFinished
 from .identifiers import ClientId, NodeId, PromptId
-from .node_caller import CallerSettings, LocalNodeCaller
+from .node_caller import LocalNodeCaller
+from .node_code import contain_exits
+from .node_hooks import CallerSettings
 from .node_interface import NodeDefinition, PromptScope
 from .node_lanes import StepClock
 from .node_registry import NodeRegistry
@@ -103,7 +105,7 @@ class Engine:
         self._is_applying = False
         self._is_open = False
         self._admitted: dict[PromptId, tuple[str | None, asyncio.Future[Accepted]]] = {}
-        self._start_is_due = False
+        self._turn_is_due = False
 
     # -- life -----------------------------------------------------------------------------------------------------
 
@@ -117,6 +119,7 @@ class Engine:
             capacity=self._scheduler.pools.capacity, settings=self._settings.caller,
             before_call=self._before_call)
         self._desk.use(self._caller.mailbox)
+        self._stop_containing = contain_exits(self._loop)
         self._is_open = True
         return self
 
@@ -126,6 +129,7 @@ class Engine:
         self._apply(stimuli.PendingRemoved(prompt_ids=None))
         self._apply(stimuli.CancelRequested(prompt_id=None))
         await self._caller.close()
+        self._stop_containing()
         self._desk.close()
         self._tables.close()
 
@@ -177,10 +181,10 @@ class Engine:
                             checked.definitions, checked.interfaces)
         scope.secrets = submission.secrets
         if checked.validators:
-            answers = await self._caller.ask_validators(checked.validators, scope)
+            answers = await self._caller.hooks.ask_validators(checked.validators, scope)
             for call, answer in zip(checked.validators, answers, strict=True):
                 add_answer(checked, call, answer)
-        verdict = await self._caller.on_validation_lane(lambda: conclude(checked)) if checked.errors \
+        verdict = await self._caller.hooks.on_validation_lane(lambda: conclude(checked)) if checked.errors \
             else conclude(checked)
         if not self._is_open:
             raise EngineClosed
@@ -196,12 +200,12 @@ class Engine:
 
         def check() -> CheckedGraph:
             read = read_graph(submission.prompt, self.registry)
-            interfaces, failed = self._caller.describe(read.definitions, clock)
+            interfaces, failed = self._caller.hooks.declarations_of(read.definitions, clock)
             return check_graph(read, interfaces, failed, submission.targets,
                                self._scheduler.pools.impossible)
 
         try:
-            checked: CheckedGraph = await self._caller.on_validation_lane(check, clock)
+            checked: CheckedGraph = await self._caller.hooks.on_validation_lane(check, clock)
         except TimeoutError:
             asked = clock.step
             raise PromptRejected({
@@ -235,16 +239,16 @@ class Engine:
 
         :raises TimeoutError: it took longer than `hook_timeout`.
         """
-        answer: T = await self._caller.on_validation_lane(function)
+        answer: T = await self._caller.hooks.on_validation_lane(function)
         return answer
 
     async def ask_nodes_in_turn(self, questions: Sequence[Callable[[], Any]]) -> list[Any]:
         """The same for many questions. An exception stands for itself, a TimeoutError for what takes too long."""
-        return await self._caller.ask_in_turn(questions, lambda _: TimeoutError())
+        return await self._caller.hooks.ask_in_turn(questions, lambda _: TimeoutError())
 
     def info_of(self, definition: NodeDefinition) -> Mapping[str, Any]:
         """How clients are told of a class. Within `ask_nodes`; raises what the class raises."""
-        return self._caller.info_of(definition)
+        return self._caller.hooks.info_of(definition)
 
     def post(self, function: Callable[[Any], None], argument: Any) -> None:
         """Have a function called on the loop, from any thread: after all that nodes told before, and before the end
@@ -312,10 +316,10 @@ class Engine:
                 self._caller.hand_over(call_id, prompt_id, node_id)
             case commands.TakeFingerprints():
                 self._caller.take_fingerprints(command)
-            case commands.SchedulePromptStart():
-                if not self._start_is_due:
-                    self._start_is_due = True
-                    self._loop.call_soon(self._start_prompts, context=self._context)
+            case commands.ComeBack():
+                if not self._turn_is_due:
+                    self._turn_is_due = True
+                    self._loop.call_soon(self._tell_of_turn, context=self._context)
             case commands.KeepInstances(nodes):
                 self._caller.instances.keep_only(nodes)
             case commands.ReleaseMemory():
@@ -324,9 +328,9 @@ class Engine:
             case _:
                 raise AssertionError(f"nobody performs {command!r}")
 
-    def _start_prompts(self) -> None:
-        self._start_is_due = False
-        self._apply(stimuli.PromptsDue())
+    def _tell_of_turn(self) -> None:
+        self._turn_is_due = False
+        self._apply(stimuli.TurnPassed())
 
     def _publish(self, event: Event) -> None:
         self._tables.note(event)  # first: the last table of a prompt goes out before its end

@@ -12,7 +12,7 @@ _LONGEST_VALUE = 10_000
 _MOST_VALUES = 100
 _MOST_BITS = 1024
 """of a number: Python refuses to write out very large ones"""
-_OWN_FILES = ("node_caller.py",)
+_OWN_FILES = ("node_caller.py", "node_code.py", "node_hooks.py")
 
 _OUT_OF_MEMORY_HINT = ("The machine ran out of memory. Cached outputs were dropped; a smaller batch or picture may "
                        "fit now. The queue goes on.")

@@ -196,3 +196,8 @@ class NodeDefinition:
     fingerprint: Hook | None = None
     lazy_check: Callable[[Any], Callable[..., Any]] | None = None
     lazy_check_is_async: bool = False
+
+    @property
+    def checks_apart(self) -> bool:
+        """The check of lazy inputs is called by itself, without tokens: a coroutine's, while the function is plain."""
+        return self.lazy_check_is_async and not self.is_async and self.lazy_check is not None

@@ -5,6 +5,7 @@ node would make Ctrl-C hang.
 """
 
 import asyncio
+import logging
 import threading
 import time
 from collections import deque
@@ -12,6 +13,8 @@ from collections.abc import Callable, Iterable
 from contextvars import Context
 from queue import SimpleQueue
 from typing import Any, TypeVar
+
+log = logging.getLogger("studio.nodes")
 
 T = TypeVar("T")
 
@@ -123,9 +126,17 @@ class ThreadLane:
             self._jobs.put(None)
 
     def _start_thread(self) -> None:
-        if self._threads < self._size:
-            self._threads += 1
-            threading.Thread(target=self._work, name=f"studio-{self.name}-{self._threads}", daemon=True).start()
+        if self._threads >= self._size:
+            return
+        thread = threading.Thread(target=self._work, name=f"studio-{self.name}-{self._threads + 1}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            if not self._threads:  # nobody else will take the job: there may be room for a thread later
+                log.error("no thread can be started for %s; tried again in a second", self.name)
+                asyncio.get_running_loop().call_later(1, self._start_thread)
+            return
+        self._threads += 1
 
     def _work(self) -> None:
         jobs, idle = self._jobs, self._idle

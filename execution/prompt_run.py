@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum, IntEnum, auto
 from typing import Any
 
+from .commands import CallPart
 from .errors import DuplicateNodeError, InvariantViolated, NodeNotFoundError
 from .events import NodePlace, Outcome
 from .identifiers import CallId, ClientId, NodeId, PromptId
@@ -50,9 +51,9 @@ _MOVES: Mapping[NodeState, frozenset[NodeState]] = {
 class NodeRun:
     """One wanted node of one prompt."""
 
-    __slots__ = ("call", "consumers", "definition", "graph_node", "interface", "is_kept", "is_repeat", "is_root",
-                 "missing", "pieces", "pieces_size", "place", "rank", "record", "run", "signature", "sources", "state",
-                 "story", "ui", "uses_left", "wanted")
+    __slots__ = ("call", "consumers", "definition", "graph_node", "interface", "is_checked", "is_kept", "is_repeat",
+                 "is_root", "missing", "pieces", "pieces_size", "place", "rank", "record", "run", "signature",
+                 "sources", "state", "story", "ui", "uses_left", "wanted")
 
     def __init__(self, run: "PromptRun", graph_node: GraphNode, definition: NodeDefinition,
                  interface: NodeInterface, place: NodePlace, signature: Signature, rank: int) -> None:
@@ -78,6 +79,8 @@ class NodeRun:
         self.is_root = False
         self.is_repeat = False
         """It ran before in this prompt, and its outputs were let go."""
+        self.is_checked = False
+        """A check that is called apart from the function wants no more inputs."""
         self.wanted: frozenset[str] = frozenset()
         """Lazy inputs that were asked for."""
         self.pieces: Sequence[Sequence[Link | Sequence[Any]]] = ()
@@ -112,7 +115,7 @@ class CallState(Enum):
 class Call:
     """One call of a node, which several nodes may wait for. The first of them is its owner."""
 
-    __slots__ = ("call_id", "needs", "nodes", "on_lane", "order", "run", "shared_as", "state", "tokens_held")
+    __slots__ = ("call_id", "needs", "nodes", "on_lane", "order", "part", "run", "shared_as", "state", "tokens_held")
 
     def __init__(self, call_id: CallId, run: "PromptRun", node: NodeRun | None, needs: Needs, on_lane: bool) -> None:
         self.call_id = call_id
@@ -126,6 +129,7 @@ class Call:
         self.state = CallState.WAITING
         self.shared_as: Signature | None = None
         self.tokens_held = False
+        self.part = CallPart.WHOLE
         self.order = 0
         """Calls in the order in which they started."""
 
@@ -134,7 +138,7 @@ class PromptRun:
     """One prompt from its submission to its end."""
 
     __slots__ = ("arrival", "calls", "client_id", "definitions", "ending", "executed", "fingerprints", "interfaces",
-                 "interrupted", "lane_calls", "nodes", "number", "order", "outputs", "places", "prompt_id",
+                 "interrupted", "lane_calls", "movable", "nodes", "number", "order", "outputs", "places", "prompt_id",
                  "remaining_path", "roots_left", "scope", "signatures", "started", "waits_for")
 
     def __init__(self, submitted: PromptSubmitted, arrival: int) -> None:
@@ -160,6 +164,8 @@ class PromptRun:
         """Cancelled calls that must end, or be abandoned, before this prompt may finish."""
         self.lane_calls = 0
         """Calls on a lane or waiting for tokens: with any, the prompt holds a place among the running ones."""
+        self.movable: list[NodeRun] = []
+        """Nodes that wait for nothing, and whose turn has not come yet."""
         self.started = False
         self.ending: Outcome | None = None
         self.interrupted: NodeRun | None = None

@@ -14,6 +14,7 @@ from itertools import count
 from typing import Any, cast
 
 from . import commands, events, stimuli
+from .commands import CallPart
 from .errors import DependencyCycleError, ImpossibleResourcesError, InvariantViolated, StudioError
 from .events import NodeError, Outcome
 from .identifiers import CallId, NodeId, PromptId
@@ -45,6 +46,8 @@ class SchedulerSettings:
     """Prompts beside each other that have a call on a lane or waiting for tokens. With 1, prompts run strictly
     one after the other, as on a serial host."""
     pools: Mapping[str, int] = field(default_factory=lambda: {"gpu": 1, "cpu": 2})
+    most_moved_at_once: int = 32
+    """Nodes that one stimulus moves on. The others follow in the next turns, so that a wide layer holds up nobody."""
 
 
 class Scheduler:
@@ -54,6 +57,9 @@ class Scheduler:
         self.pools = ResourcePools(settings.pools)
         self.cache = cache
         self._most_busy = settings.max_running_prompts
+        self._most_moved = settings.most_moved_at_once
+        self._moves_left = 0
+        self._unmoved: dict[PromptId, PromptRun] = {}  # running ones with nodes that wait for nothing but a turn
         self._most_open = 1 if settings.max_running_prompts == 1 else MOST_OPEN_PROMPTS
         self._pending: list[tuple[float, int, PromptRun]] = []  # a heap
         self._runs: dict[PromptId, PromptRun] = {}  # pending and running
@@ -107,6 +113,7 @@ class Scheduler:
         handler = _HANDLERS.get(stimulus.__class__)
         if handler is None:
             raise InvariantViolated(f"nobody handles {type(stimulus).__name__}")
+        self._moves_left = self._most_moved
         handler(self, stimulus)
         if self._tokens_moved:
             self._tokens_moved = False
@@ -127,10 +134,19 @@ class Scheduler:
         self._announce(events.PromptQueued(
             prompt_id=run.prompt_id, client_id=run.client_id, number=run.number, prompt=run.scope.submitted,
             extra_data=run.scope.extra_data, outputs=run.outputs, remaining=self.remaining))
-        self._out.append(commands.SchedulePromptStart())
+        self._out.append(commands.ComeBack())
 
-    def _prompts_due(self, _: stimuli.PromptsDue) -> None:
-        """What may start is started by `apply`."""
+    def _turn_passed(self, _: stimuli.TurnPassed) -> None:
+        """Go on with what was put off. Prompts that may start are started by `apply`."""
+        for run in list(self._unmoved.values()):
+            movable, run.movable = run.movable, []
+            del self._unmoved[run.prompt_id]
+            self._move_on(run, movable)
+            self._settle(run)
+            if self._moves_left <= 0:
+                break
+        if self._unmoved:
+            self._out.append(commands.ComeBack())
 
     def _pending_removed(self, removed: stimuli.PendingRemoved) -> None:
         wanted = None if removed.prompt_ids is None else set(removed.prompt_ids)
@@ -147,7 +163,7 @@ class Scheduler:
             self._announce(events.QueueChanged(remaining=self.remaining))
 
     def _start_prompts(self, stimulus: stimuli.Stimulus) -> None:
-        # A submission answers first: its prompt starts with the PromptsDue that it asked for.
+        # A submission answers first: its prompt starts with the turn that it asked for.
         if stimulus.__class__ is stimuli.PromptSubmitted:
             return
         while self._pending and self._busy < self._most_busy and len(self._running) < self._most_open:
@@ -192,7 +208,7 @@ class Scheduler:
             node = run.nodes[node_id]
             if node.state is NodeState.DONE:
                 self._announce_finished(node, cast(OutputRecord, node.record), from_cache=True)
-        self._advance(movable)
+        self._advance(run, movable)
         self._settle(run)
 
     def _signatures_in_use(self, but: PromptRun | None = None) -> list[set[Signature]]:
@@ -208,6 +224,9 @@ class Scheduler:
                 return
             if not run.roots_left:
                 run.ending = Outcome.SUCCEEDED
+                self._forget_unmoved(run)
+            elif run.movable:
+                return
             elif not run.calls:
                 self._fail_with_cycle(run)
                 return
@@ -277,10 +296,19 @@ class Scheduler:
                 call.nodes = [node for node in call.nodes if node.run is not run]
                 self._detached(call, run)
         run.calls.clear()
+        self._forget_unmoved(run)
         for node in run.nodes.values():
             if node.state is not NodeState.DONE:
                 node.move(NodeState.STOPPED)
                 node.call = None
+        for queue in self._token_queues.values():
+            if any(not self._still_waits(entry) for entry in queue):  # what waits behind a stuck call is not kept
+                queue[:] = filter(self._still_waits, queue)
+                heapq.heapify(queue)
+
+    def _forget_unmoved(self, run: PromptRun) -> None:
+        run.movable = []
+        self._unmoved.pop(run.prompt_id, None)
 
     def _detached(self, call: Call, run: PromptRun) -> None:
         """A prompt does not wait for this call any more."""
@@ -304,20 +332,40 @@ class Scheduler:
         call.run = heir.run
         if call.state is CallState.RUNNING:
             self._out.append(commands.HandOverCall(call.call_id, heir.run.prompt_id, heir.place.node_id))
+        elif call.part is CallPart.FUNCTION and not heir.is_checked:  # the heir may want other inputs than it has
+            self._unshare(call)
+            self._close(call)
+            for node in call.nodes:
+                node.run.calls.pop(call.call_id, None)
+                self._ask_for_call(node)
         else:  # its place in the queue for tokens is the heir's now
             self._queue_for_tokens(call)
 
     # -- nodes become ready, and their calls start --------------------------------------------------------------
 
-    def _advance(self, movable: list[NodeRun]) -> None:
-        """Move on every node that waits for nothing, and whatever that sets free. Iterative."""
+    def _advance(self, run: PromptRun, movable: list[NodeRun]) -> None:
+        """Move on every node of a prompt that waits for nothing, behind those that were put off already."""
+        if run.movable:
+            run.movable += movable
+        else:
+            self._move_on(run, movable)
+
+    def _move_on(self, run: PromptRun, movable: list[NodeRun]) -> None:
+        """Move on nodes and whatever that sets free, as many as this stimulus may. Iterative."""
         index = 0
         while index < len(movable):
+            if self._moves_left <= 0:
+                if not self._unmoved:
+                    self._out.append(commands.ComeBack())
+                run.movable = movable[index:]
+                self._unmoved[run.prompt_id] = run
+                return
+            self._moves_left -= 1
             node = movable[index]
             index += 1
             if node.state is NodeState.EXPANDED:
-                record = node.run.expansion_record(node)
-                node.run.executed.append(node.place.node_id)
+                record = run.expansion_record(node)
+                run.executed.append(node.place.node_id)
                 self._keep(node, record)
                 movable += self._complete(node, record, ui_was_shown=True)
             elif node.state is NodeState.WAITING:
@@ -339,14 +387,20 @@ class Scheduler:
             run.calls[shared.call_id] = shared
             node.call = shared
             if shared.state is CallState.RUNNING:
-                self._running_now(node)
+                self._running_now(node, shared)
             return []
         self._ask_for_call(node)
         return []
 
     def _ask_for_call(self, node: NodeRun) -> None:
         definition, needs = node.definition, node.definition.needs
-        call = self._new_call(node.run, node, needs, on_lane=not definition.is_async)
+        part = CallPart.WHOLE
+        if definition.checks_apart:
+            part = CallPart.FUNCTION if node.is_checked else CallPart.CHECK
+        if part is CallPart.CHECK:
+            needs = ()
+        call = self._new_call(node.run, node, needs, on_lane=not definition.is_async and part is not CallPart.CHECK)
+        call.part = part
         node.call = call
         if self._may_share(node):
             call.shared_as = node.signature
@@ -409,19 +463,21 @@ class Scheduler:
     def _start_call(self, call: Call) -> None:
         self._begin(call)
         for node in call.nodes:
-            self._running_now(node)
+            self._running_now(node, call)
         owner = call.nodes[0]
         inputs, unevaluated = owner.run.inputs_of(owner, self.cache)
         self._out.append(commands.CallNode(
             call.call_id, owner.run.prompt_id, owner.place.node_id, owner.definition, owner.interface,
-            owner.run.scope, inputs, unevaluated))
+            owner.run.scope, inputs, unevaluated, call.part))
 
     def _begin(self, call: Call) -> None:
         call.state = CallState.RUNNING
         call.order = next(self._starts)
 
-    def _running_now(self, node: NodeRun) -> None:
+    def _running_now(self, node: NodeRun, call: Call) -> None:
         node.move(NodeState.RUNNING)
+        if call.part is CallPart.FUNCTION and node.is_checked:
+            return  # told when its check began
         self._out.append(events.NodeStarted(prompt_id=node.run.prompt_id, place=node.place))
 
     # -- calls end ----------------------------------------------------------------------------------------------
@@ -436,7 +492,7 @@ class Scheduler:
             for message in returned.blocked:
                 self._announce_blocked(node, message)
             node.run.executed.append(node.place.node_id)
-            self._advance(self._complete(node, record))
+            self._advance(node.run, self._complete(node, record))
         self._settle_all(call)
 
     def _node_expanded(self, expanded: stimuli.NodeExpanded) -> None:
@@ -458,7 +514,7 @@ class Scheduler:
         except Exception as error:  # nobody has checked what a node makes: its prompt must end whatever it is
             self._fail(run, owner.place.node_id, _own_error(error))
         else:
-            self._advance(movable)
+            self._advance(run, movable)
         self._settle_all(call)
 
     def _refuse_impossible(self, expanded: stimuli.NodeExpanded) -> None:
@@ -475,6 +531,7 @@ class Scheduler:
         for node in call.nodes:
             node.move(NodeState.WAITING)
             node.call = None
+            node.is_checked = not wanted.names
         for node in call.nodes:
             if node.run.ending is None:
                 try:
@@ -482,7 +539,7 @@ class Scheduler:
                 except StudioError as error:
                     self._fail(node.run, node.place.node_id, _own_error(error))
                 else:
-                    self._advance(movable)
+                    self._advance(node.run, movable)
         self._settle_all(call)
 
     def _ask_again(self, nodes: Iterable[NodeRun]) -> None:
@@ -654,11 +711,12 @@ class Scheduler:
         for run in self._running.values():
             run.validate()
             assert run.lane_calls == lanes.get(run.prompt_id, 0)
-            assert run.calls or run.waits_for, f"{run.prompt_id} waits for nothing and has not finished"
+            assert run.calls or run.waits_for or run.movable, f"{run.prompt_id} waits for nothing and has not finished"
             for node in run.nodes.values():
                 if node.call is not None:
                     assert node in node.call.nodes
                     assert node.call.call_id in self._calls
+        assert self._unmoved == {run.prompt_id: run for run in self._running.values() if run.movable}
         assert self._busy == sum(run.lane_calls > 0 for run in self._running.values())
         for signature, call in self._shared.items():
             assert call.shared_as == signature
@@ -679,7 +737,7 @@ def _own_error(error: Exception) -> NodeError:
 
 _HANDLERS: dict[type, Callable[[Scheduler, Any], None]] = {
     stimuli.PromptSubmitted: Scheduler._prompt_submitted,
-    stimuli.PromptsDue: Scheduler._prompts_due,
+    stimuli.TurnPassed: Scheduler._turn_passed,
     stimuli.CancelRequested: Scheduler._cancel_requested,
     stimuli.PendingRemoved: Scheduler._pending_removed,
     stimuli.MemoryWanted: Scheduler._memory_wanted,

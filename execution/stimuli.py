@@ -30,8 +30,8 @@ class PromptSubmitted(Stimulus):
     """All nodes, sources first."""
 
 
-class PromptsDue(Stimulus):
-    """A good moment to start what may start."""
+class TurnPassed(Stimulus):
+    """A good moment to start what may start, and to go on with what was put off."""
 
 
 class CancelRequested(Stimulus):

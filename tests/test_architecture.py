@@ -20,7 +20,7 @@ LAYERS: dict[str, set[str]] = {
     "contracts": {"node_values", "node_interface", "node_context", "node_registry", "prompt_graph", "node_errors",
                   "graph_builder", "validation", "signatures", "value_size", "call_slices"},
     "decisions": {"stimuli", "commands", "resource_pools", "output_cache", "prompt_run", "scheduler"},
-    "effects": {"clock", "node_caller", "node_instances", "node_lanes", "progress", "event_broadcast",
+    "effects": {"clock", "node_caller", "node_code", "node_hooks", "node_instances", "node_lanes", "progress", "event_broadcast",
                 "loop_watchdog", "store", "engine"},
 }
 """The files of execution/ by layer; an import goes to the same layer or to one above it in this list."""
@@ -43,7 +43,7 @@ SURFACE = "nodes/packs/surface/"
 DOORS_FOR_NODES = {"execution"}
 """Modules of execution/ that nodes/ may import from."""
 
-CALLERS_OF_NODES = {"execution/node_caller.py"}
+CALLERS_OF_NODES = {"execution/node_caller.py", "execution/node_code.py"}
 CODE_OF_NODES = {"function", "create", "lazy_check", "describe"}
 """Attributes of a NodeDefinition that run code of the node when they are called."""
 HOOKS_OF_NODES = {"validate", "fingerprint"}

@@ -189,7 +189,7 @@ async def test_plain_code_on_the_thread_of_the_loop_is_a_broken_invariant(monkey
         failed = await studio.error_of({"1": node("Plain"), "2": shows("1")})
         assert failed.error.exception_type.endswith(InvariantViolated.__name__)
         with pytest.raises(InvariantViolated, match="thread of the loop"):
-            caller.info_of(define("Plain", plain))
+            caller.hooks.info_of(define("Plain", plain))
     assert called == []
 
 

@@ -419,8 +419,6 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.xfail(strict=True, reason="asyncio lets SystemExit of any task end the loop; a task factory for the tasks "
-                                       "of nodes would have to stop it, and would cost each task of the server")
 async def test_a_system_exit_in_a_task_of_the_nodes_own_ends_its_prompt_alone() -> None:
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", ENDS_IN_A_TASK_OF_ITS_OWN, stderr=-3)
     assert await process.wait() == 0

@@ -48,14 +48,16 @@ class Chaos:
         driver = self.driver
         while self._to_come or driver.unfinished() or driver.abandoned:
             self._disturb()
-            if self._to_come and (not driver.open or self._one_in(2)):
+            if driver.turn_is_due and self._one_in(3):
+                driver.pass_turn()
+            elif self._to_come and (not driver.open or self._one_in(2)):
                 driver.submit(self._to_come.pop(0))
                 if not self._one_in(3):
                     driver.start_prompts()
             elif driver.open:
                 self._end(self._pick(sorted(driver.open)))
-            elif driver.scheduler.pending() and not driver.running():
-                driver.start_prompts()
+            elif driver.turn_is_due or (driver.scheduler.pending() and not driver.running()):
+                driver.pass_turn()
             elif driver.abandoned:
                 driver.code_returned(self._pick(sorted(driver.abandoned)))
             elif driver.unfinished():
@@ -95,7 +97,9 @@ class Chaos:
                                                for node_id in call.node_ids})
         elif fate in (54, 55) and not call.definition.is_async and call_id not in driver.left_lane:
             driver.leave_lane(call_id)
-        elif fate < 48 and call.unevaluated:
+        elif call.part is commands.CallPart.CHECK:
+            driver.want(call_id, list(call.unevaluated)[:self._draw(st.integers(0, len(call.unevaluated)))])
+        elif fate < 48 and call.unevaluated and call.part is commands.CallPart.WHOLE:
             count = self._draw(st.integers(1, len(call.unevaluated)))
             driver.want(call_id, list(call.unevaluated)[:count])
         elif call.definition.class_type in EXPANDERS and self._expansions_left:
@@ -160,20 +164,21 @@ def several(strategy: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[li
 
 
 @FEW
-@given(st.data(), several(prompts(min_nodes=3)), CACHES, st.sampled_from([4, 2, 1]))
+@given(st.data(), several(prompts(min_nodes=3)), CACHES, st.sampled_from([4, 2, 1]), st.sampled_from([32, 1, 2]))
 def test_whatever_happens_every_prompt_ends_once_and_nothing_is_left(
-        data: st.DataObject, submissions: list[stimuli.PromptSubmitted], cache: Any, max_running: int) -> None:
-    driver = SchedulerDriver(max_running_prompts=max_running, cache=cache())
+        data: st.DataObject, submissions: list[stimuli.PromptSubmitted], cache: Any, max_running: int,
+        most_moved: int) -> None:
+    driver = SchedulerDriver(max_running_prompts=max_running, cache=cache(), most_moved_at_once=most_moved)
     Chaos(data, driver, submissions).run()
     driver.check_nothing_is_left()
 
 
 @FEWER
 @given(st.data(), several(prompts(classes=(*SIMPLE, "Named", "Watched", "Private"))),
-       st.sampled_from([4, 2, 1]))
+       st.sampled_from([4, 2, 1]), st.sampled_from([32, 1]))
 def test_prompts_without_trouble_succeed_and_call_each_node_after_its_sources(
-        data: st.DataObject, submissions: list[stimuli.PromptSubmitted], max_running: int) -> None:
-    driver = SchedulerDriver(max_running_prompts=max_running)
+        data: st.DataObject, submissions: list[stimuli.PromptSubmitted], max_running: int, most_moved: int) -> None:
+    driver = SchedulerDriver(max_running_prompts=max_running, most_moved_at_once=most_moved)
     run_undisturbed(data, driver, submissions)
     for submitted in submissions:
         assert driver.outcome_of(submitted.prompt_id) is Outcome.SUCCEEDED
@@ -266,6 +271,8 @@ def run_undisturbed(data: st.DataObject, driver: SchedulerDriver, submissions: l
                 driver.take_fingerprints(call_id, {node_id: [1] for node_id in call.node_ids})
             elif wanted := [name for name in wanted_by(call.scope.nodes[call.node_id]) if name in call.unevaluated]:
                 driver.want(call_id, wanted)
+            elif call.part is commands.CallPart.CHECK:
+                driver.want(call_id, [])
             else:
                 driver.return_(call_id, computed_outputs(call) if computed else None)
 

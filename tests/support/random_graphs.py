@@ -53,6 +53,7 @@ def _classes() -> dict[str, NodeDefinition]:
         define("Named", _computes, has_own_identity=True, **two),
         define("Lazy", _awaits, **lazy),
         define("PlainLazy", _computes, **lazy),
+        define("CheckedApart", _computes, **{**lazy, "lazy_check": _awaits}),
         define("Raw", _awaits, optional=WithRawLink(), **two),
         define("Watched", _awaits, fingerprint=_awaits, **two),
         define("Expander", _awaits, **two),
@@ -66,7 +67,8 @@ CLASSES = _classes()
 REGISTRY = registry_of(CLASSES.values())
 EXPANDERS = ("Expander", "PlainExpander")
 SHOWING = ("Show", "PlainShow")
-SIMPLE = ("Async", "Plain", "Cpu", "Wide", "Both", "Unlimited", "AsyncDisk", "Lazy", "PlainLazy", "Raw")
+SIMPLE = ("Async", "Plain", "Cpu", "Wide", "Both", "Unlimited", "AsyncDisk", "Lazy", "PlainLazy", "CheckedApart",
+          "Raw")
 
 _CONSTANTS = st.sampled_from([0, 1, 1.0, True, "text", None, math.nan])
 
@@ -88,7 +90,7 @@ def nodes(draw: st.DrawFn, kinds: st.SearchStrategy[str], sources: list[str]) ->
     """One node that may link to some of the sources."""
     class_type = draw(kinds)
     names = ["a", "b"]
-    if class_type in ("Lazy", "PlainLazy"):
+    if class_type in ("Lazy", "PlainLazy", "CheckedApart"):
         names += LAZY
     elif class_type in SHOWING:
         names += ["c", "d"]

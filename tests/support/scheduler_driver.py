@@ -40,10 +40,14 @@ class SchedulerDriver:
     :param cache: by default one in which everything has room.
     """
 
-    def __init__(self, *, max_running_prompts: int = 4, cache: OutputCache | None = None) -> None:
+    def __init__(self, *, max_running_prompts: int = 4, cache: OutputCache | None = None,
+                 most_moved_at_once: int = 32) -> None:
         self.cache = OutputCache() if cache is None else cache  # an empty one is false
         self.scheduler = Scheduler(
-            SchedulerSettings(max_running_prompts=max_running_prompts, pools=POOLS), self.cache)
+            SchedulerSettings(max_running_prompts=max_running_prompts, pools=POOLS,
+                              most_moved_at_once=most_moved_at_once), self.cache)
+        self.turn_is_due = False
+        """The scheduler wants to be told of the next turn."""
         self._is_serial = max_running_prompts == 1
         self.open: dict[CallId, AnyCall] = {}
         """Calls that have not had their ending."""
@@ -69,7 +73,11 @@ class SchedulerDriver:
         self.apply(submitted)
 
     def start_prompts(self) -> None:
-        self.apply(stimuli.PromptsDue())
+        self.pass_turn()
+
+    def pass_turn(self) -> None:
+        self.turn_is_due = False
+        self.apply(stimuli.TurnPassed())
 
     def cancel(self, prompt_id: str | None) -> None:
         self.apply(stimuli.CancelRequested(prompt_id=None if prompt_id is None else PromptId(prompt_id)))
@@ -146,6 +154,8 @@ class SchedulerDriver:
                     self._took_on(command)
                 case commands.TakeFingerprints():
                     self._took_on(command)
+                case commands.ComeBack():
+                    self.turn_is_due = True
                 case commands.CancelCall(call_id):
                     assert call_id in self.open, "only what runs is cancelled"
                     assert call_id not in self.cancelled, "a call is cancelled once"
@@ -233,7 +243,8 @@ class SchedulerDriver:
     def _check_pools(self) -> None:
         held = dict.fromkeys(POOLS, 0)
         for call in (*self.open.values(), *self.abandoned.values()):
-            if isinstance(call, commands.CallNode) and call.call_id not in self.left_lane:
+            if isinstance(call, commands.CallNode) and call.call_id not in self.left_lane \
+                    and call.part is not commands.CallPart.CHECK:
                 for pool, tokens in call.definition.needs:
                     held[pool] += tokens
         assert {pool: taken for pool, (taken, _) in self.scheduler.pools.snapshot().items()} == held
