@@ -32,6 +32,7 @@ from .node_registry import NodeRegistry
 from .node_values import NodeResult
 from .prompt_graph import parse_expansion
 from .signatures import Signature, sign_all
+from .value_size import TakesLong, refuse_what_takes_long
 
 log = logging.getLogger("studio.nodes")
 
@@ -181,11 +182,22 @@ class LocalNodeCaller:
                     returned = await self._gather(call, slices, function)
                     results = [None if one.blocker is not None else definition.read_result(value)
                                for one, value in zip(slices, returned, strict=True)]
-                joined = join_results(definition, slices, results)
+                joined = await self._join(definition, slices, results)
                 ending = _returned(call, joined) if joined.expansion is None else await self._expanded(call, joined)
         except BaseException as error:
             ending = await self._ending_by(call, error)
         self._end(call, ending)
+
+    async def _join(self, definition: NodeDefinition, slices: Sequence[Slice],
+                    results: Sequence[NodeResult | None]) -> Joined:
+        """Join results; what would take the loop's time is done on a thread."""
+        try:
+            for result in results:
+                if result is not None:
+                    refuse_what_takes_long(result.outputs, result.ui)
+        except TakesLong:
+            return await self._construction_lane.call(partial(join_results, definition, slices, results))
+        return join_results(definition, slices, results)
 
     async def _instance_for(self, call: _OpenCall) -> Any:
         definition = call.definition
@@ -360,7 +372,7 @@ class LocalNodeCaller:
                 enter_call(call, one.index)
                 value = await value
             results.append(definition.read_result(value))
-        joined = join_results(definition, awaited.slices, results)
+        joined = await self._join(definition, awaited.slices, results)
         return _returned(call, joined) if joined.expansion is None else await self._expanded(call, joined)
 
     # -- change checks ------------------------------------------------------------------------------------------

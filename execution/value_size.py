@@ -16,6 +16,14 @@ _MOST_ITEMS = 200_000
 """in containers. Counting takes its time, for async nodes that of the loop; more are not looked at."""
 
 
+_FEW_ITEMS = 1000
+_SHORT_TEXT = 100_000
+
+
+class TakesLong(Exception):
+    """These values are for a thread to look at, not for the loop."""
+
+
 class _Unknown(Exception):
     """A value whose size cannot be told."""
 
@@ -24,6 +32,32 @@ class _Storages(dict[int, int]):
     """Shared storages that were found, and how many more items of containers may be looked at."""
 
     items_left = _MOST_ITEMS
+
+
+def refuse_what_takes_long(*values: Any) -> None:
+    """Look at a few items only. Objects of nodes count as long: code of theirs may be asked for their size.
+
+    :raises TakesLong: there are many items, long texts, or foreign objects that are neither tensors nor arrays.
+    """
+    items_left = _FEW_ITEMS
+    found = list(values)
+    while found:
+        value = found.pop()
+        items_left -= 1
+        if items_left < 0:
+            raise TakesLong
+        if isinstance(value, (list, tuple, set, frozenset, dict)):
+            if len(value) > items_left:
+                raise TakesLong
+            found.extend(value)
+            if isinstance(value, dict):
+                found.extend(value.values())
+        elif isinstance(value, str):
+            if len(value) > _SHORT_TEXT:
+                raise TakesLong
+        elif not (value.__class__ in _SMALL or isinstance(value, (bytes, bytearray, memoryview))
+                  or hasattr(value, "untyped_storage") or hasattr(value, "__array_interface__")):
+            raise TakesLong
 
 
 def measure(outputs: Sequence[Sequence[Any]]) -> ValueSize:

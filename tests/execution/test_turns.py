@@ -207,3 +207,20 @@ async def test_the_loop_has_its_own_task_factory_back_when_the_engine_has_closed
     async with Engine(NodeRegistry(), EngineSettings(caller=CallerSettings())):
         assert loop.get_task_factory() is not before
     assert loop.get_task_factory() is before
+
+
+async def test_an_object_that_is_asked_for_its_size_is_asked_on_a_thread() -> None:
+    asked_on: list[int] = []
+
+    class Model:
+        def _comfy_cache_tensors(self) -> list[Any]:
+            asked_on.append(threading.get_ident())
+            return []
+
+    async def makes() -> Any:
+        return Model()
+
+    async with running(define("Makes", makes)) as studio:
+        await studio.events.end_of(await studio.submit({"1": node("Makes"), "2": shows("1")}))
+    assert asked_on
+    assert threading.get_ident() not in asked_on

@@ -6,7 +6,7 @@ import torch
 
 from execution import ExecutionBlocker
 from execution.node_values import NO_SIZE, ValueSize
-from execution.value_size import measure
+from execution.value_size import TakesLong, measure, refuse_what_takes_long
 
 
 def size_of(*values: Any) -> ValueSize:
@@ -102,3 +102,14 @@ def test_what_has_too_many_items_to_look_at_is_unknown_and_soon_told() -> None:
         doubled = [doubled, doubled]
     assert not size_of(doubled).is_known
     assert size_of([[1, 2]] * 1000).is_known
+
+
+@pytest.mark.parametrize("value", [list(range(2000)), [[0] * 600, [0] * 600], "x" * 200_000, {"a": object()}, object(),
+                                   dict.fromkeys(range(1500), 0)])
+def test_what_takes_long_to_look_at_is_not_for_the_loop(value: object) -> None:
+    with pytest.raises(TakesLong):
+        refuse_what_takes_long((value,))
+
+
+def test_a_few_plain_values_and_tensors_of_any_size_are_quick() -> None:
+    refuse_what_takes_long(([1, "text", None, {"a": (2.0, b"bytes")}], torch.zeros(10**6), numpy.zeros(10**6)), None)
