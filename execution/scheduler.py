@@ -23,6 +23,7 @@ from .output_cache import OutputCache
 from .prompt_run import Call, CallState, NodeRun, NodeState, PromptRun
 from .resource_pools import Needs, ResourcePools
 from .signatures import Signature
+from .token_queues import TokenQueues
 
 MOST_OPEN_PROMPTS = 256
 MOST_SIGNED_AT_ONCE = 256
@@ -67,7 +68,7 @@ class Scheduler:
         self._busy = 0
         self._calls: dict[CallId, Call] = {}
         self._shared: dict[Signature, Call] = {}
-        self._token_queues: dict[Needs, list[tuple[float, int, int, int, Call]]] = {}  # heaps
+        self._waiting = TokenQueues(self.pools)
         self._arrivals = count()
         self._call_ids = count(1)
         self._starts = count(1)
@@ -301,10 +302,7 @@ class Scheduler:
             if node.state is not NodeState.DONE:
                 node.move(NodeState.STOPPED)
                 node.call = None
-        for queue in self._token_queues.values():
-            if any(not self._still_waits(entry) for entry in queue):  # what waits behind a stuck call is not kept
-                queue[:] = filter(self._still_waits, queue)
-                heapq.heapify(queue)
+        self._waiting.forget_withdrawn()
 
     def _forget_unmoved(self, run: PromptRun) -> None:
         run.movable = []
@@ -423,42 +421,12 @@ class Scheduler:
         return call
 
     def _queue_for_tokens(self, call: Call) -> None:
-        node = call.nodes[0]
-        queue = self._token_queues.setdefault(call.needs, [])
-        heapq.heappush(queue, (node.run.number, node.run.arrival, -node.rank, call.call_id, call))
+        self._waiting.add(call)
         self._tokens_moved = True
 
     def _grant_tokens(self) -> None:
-        """Give tokens to waiting calls: by number of their prompt, arrival, then the longer remaining path.
-
-        A call that does not fit holds back those behind it that want a pool it wants, so that it is not starved.
-        """
-        withheld: set[str] = set()
-        while True:
-            best: tuple[Needs, list[tuple[float, int, int, int, Call]]] | None = None
-            for needs, queue in self._token_queues.items():
-                while queue and not self._still_waits(queue[0]):
-                    heapq.heappop(queue)
-                if not queue or any(pool in withheld for pool, _ in needs):
-                    continue
-                if best is None or queue[0] < best[1][0]:
-                    best = (needs, queue)
-            if best is None:
-                return
-            needs, queue = best
-            if self.pools.can_grant(needs):
-                call = heapq.heappop(queue)[4]
-                self.pools.grant(needs)
-                call.tokens_held = True
-                self._start_call(call)
-            else:
-                withheld.update(pool for pool, _ in needs)
-
-    @staticmethod
-    def _still_waits(entry: tuple[float, int, int, int, Call]) -> bool:
-        call = entry[4]
-        return call.state is CallState.WAITING and bool(call.nodes) and not call.tokens_held \
-            and call.nodes[0].run.arrival == entry[1]
+        while (call := self._waiting.next_granted()) is not None:
+            self._start_call(call)
 
     def _start_call(self, call: Call) -> None:
         self._begin(call)

@@ -19,7 +19,7 @@ LAYERS: dict[str, set[str]] = {
     "words": {"identifiers", "errors", "events"},
     "contracts": {"node_values", "node_interface", "node_context", "node_registry", "prompt_graph", "node_errors",
                   "graph_builder", "validation", "signatures", "value_size", "call_slices"},
-    "decisions": {"stimuli", "commands", "resource_pools", "output_cache", "prompt_run", "scheduler"},
+    "decisions": {"stimuli", "commands", "resource_pools", "token_queues", "output_cache", "prompt_run", "scheduler"},
     "effects": {"clock", "node_caller", "node_code", "node_hooks", "node_instances", "node_lanes", "progress", "event_broadcast",
                 "loop_watchdog", "store", "engine"},
 }
@@ -52,8 +52,9 @@ HOOKS_OF_NODES = {"validate", "fingerprint"}
 NAMES_OF_A_GENERATION = re.compile("INPUT_TYPES|RETURN_TYPES|NODE_CLASS_MAPPINGS|define_schema|(?i:comfy)")
 WORDS_OF_OTHERS = {"comfyui_version", "auth_token_comfy_org", "api_key_comfy_org", "_comfy_cache_tensors",
                    "COMFY_MATCHTYPE_V3", "Comfy-Usage-Source", "comfy_usage_source",
-                   "Content-Type, Authorization, Comfy-User"}
-"""Keys that clients send or read, and what values are asked for, under these names."""
+                   "Content-Type, Authorization, Comfy-User", "comfy-user", "comfy.settings.json",
+                   "comfyui", "comfyui-frontend-package", "--comfy-api-base", "--disable-comfy-compiler"}
+"""Keys that clients send or read, what values are asked for, and options of start scripts, under these names."""
 
 SECOND_LOOPS = re.compile(
     r"(asyncio|uvloop)\.(run|Runner|new_event_loop|set_event_loop)|.*\.run_(until_complete|forever)")
