@@ -115,7 +115,7 @@ class Engine:
         self._desk = ProgressDesk(self._clock, self._publish, self._scheduler.place_of, self._encode_preview)
         self._tables = ProgressTables(self._publish)
         self._caller = LocalNodeCaller(
-            registry=self.registry, ended=self._apply, report=self._desk.report, settle=self._desk.settle,
+            registry=self.registry, ended=self._apply, desk=self._desk, settle=self._desk.settle,
             capacity=self._scheduler.pools.capacity, settings=self._settings.caller,
             before_call=self._before_call)
         self._desk.use(self._caller.mailbox)

@@ -134,6 +134,12 @@ class NodeProgressed(NodeEvent):
     """`JPEG` or `PNG`."""
 
 
+class NodeSaid(NodeEvent):
+    """A line of text that a node shows while it runs."""
+
+    text: str
+
+
 class NodeFinished(NodeEvent):
     """A node's outputs are there, from this run or from the cache."""
 

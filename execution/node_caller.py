@@ -22,7 +22,7 @@ from .errors import NodeInputError
 from .events import NodeError
 from .identifiers import CallId, NodeId, PromptId
 from .node_code import NodeCode, enter_call, exit_as_value
-from .node_context import InterruptProcessing, NodeCall, OpenCalls, ProgressReport, books_of_open_calls
+from .node_context import CallDesk, InterruptProcessing, NodeCall, OpenCalls, books_of_open_calls
 from .node_errors import describe_error
 from .node_hooks import CallerSettings, HookLate, NodeHooks
 from .node_instances import NodeInstances
@@ -60,12 +60,12 @@ class _OpenCall(NodeCall):
     is_abandoned = False
 
     def __init__(self, command: CallNode | TakeFingerprints, node_id: NodeId, definition: NodeDefinition,
-                 report: ProgressReport) -> None:
+                 desk: CallDesk) -> None:
         self.call_id = command.call_id
         self.prompt_id = command.prompt_id
         self.node_id = node_id
         self.definition = definition
-        self.report = report
+        self.desk = desk
         self.command = command
 
 
@@ -86,12 +86,12 @@ class LocalNodeCaller:
     """
 
     def __init__(self, *, registry: NodeRegistry, ended: Callable[[stimuli.Stimulus], None],
-                 report: ProgressReport, settle: Callable[[NodeCall, Callable[[], None]], None],
+                 desk: CallDesk, settle: Callable[[NodeCall, Callable[[], None]], None],
                  capacity: Callable[[str], int], settings: CallerSettings,
                  before_call: Callable[[], None] | None = None) -> None:
         self._registry = registry
         self._tell = ended
-        self._report = report
+        self._desk = desk
         self._settle = settle
         self._settings = settings
         self._loop = asyncio.get_running_loop()
@@ -111,7 +111,7 @@ class LocalNodeCaller:
 
     def start(self, command: CallNode) -> None:
         definition = command.definition
-        call = _OpenCall(command, command.node_id, definition, self._report)
+        call = _OpenCall(command, command.node_id, definition, self._desk)
         self._open[command.call_id] = call
         if definition.is_async:
             call.task = self._own_task(self._run_async(call, command))
@@ -124,7 +124,7 @@ class LocalNodeCaller:
     def take_fingerprints(self, command: TakeFingerprints) -> None:
         node_id = command.node_ids[0] if command.node_ids else next(iter(command.scope.nodes))
         call = _OpenCall(command, node_id, command.scope.definitions[command.scope.nodes[node_id].class_type],
-                         self._report)
+                         self._desk)
         self._open[command.call_id] = call
         call.task = self._own_task(self._run_fingerprints(call, command))
 

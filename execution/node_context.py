@@ -25,19 +25,21 @@ class NodeCall:
     """What it tells from now on is dropped."""
 
     def __init__(self, call_id: CallId, prompt_id: PromptId, node_id: NodeId, definition: NodeDefinition,
-                 report: "ProgressReport") -> None:
+                 desk: "CallDesk") -> None:
         self.call_id = call_id
         self.prompt_id = prompt_id
         self.node_id = node_id
         self.definition = definition
-        self.report = report
+        self.desk = desk
 
 
-class ProgressReport(Protocol):
+class CallDesk(Protocol):
     """Takes what a node tells of itself, from any thread."""
 
-    def __call__(self, call: NodeCall, node_id: NodeId, value: float, maximum: float, preview: Any,
-                 registry_only: bool) -> None: ...
+    def report(self, call: NodeCall, node_id: NodeId, value: float, maximum: float, preview: Any,
+               registry_only: bool) -> None: ...
+
+    def say(self, call: NodeCall, node_id: NodeId, text: str) -> None: ...
 
 
 C = TypeVar("C", bound=NodeCall)

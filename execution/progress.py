@@ -16,6 +16,7 @@ from .events import (
     NodeFinished,
     NodePlace,
     NodeProgressed,
+    NodeSaid,
     NodeStarted,
     ProgressRow,
     ProgressTabled,
@@ -79,7 +80,7 @@ class ProgressBar:
             raise InterruptProcessing
         # Asked anew each time: a shared call may have passed to another prompt, where its node has another id.
         node_id = call.node_id if self._is_own else NodeId(self.node_id or "")
-        call.report(call, node_id, self.current, self.total, preview, False)
+        call.desk.report(call, node_id, self.current, self.total, preview, False)
 
     def _names_node_of(self, call: NodeCall | None) -> bool:
         return self.node_id is None or (call is not None and call.node_id == self.node_id)
@@ -95,7 +96,20 @@ def report_progress(value: float, maximum: float, node_id: str | None = None, pr
         raise ValueError("no node is being called here: name one")
     call = find_call(node_id)
     if call is not None:
-        call.report(call, NodeId(node_id or call.node_id), value, maximum, preview, True)
+        call.desk.report(call, NodeId(node_id or call.node_id), value, maximum, preview, True)
+
+
+def report_text(text: str, node_id: str | None = None) -> None:
+    """Show a line of text on a node while it runs. Every text is told, in order.
+
+    :raises ValueError: called outside of a node, without naming one.
+    """
+    context = get_current_node()
+    if node_id is None and context is None:
+        raise ValueError("no node is being called here: name one")
+    call = find_call(node_id)
+    if call is not None:
+        call.desk.say(call, NodeId(node_id or call.node_id), text)
 
 
 class _Track:
@@ -167,6 +181,22 @@ class ProgressDesk:
                 self._take(track)
             elif self._mailbox is not None:
                 self._mailbox.post(self._take, track)
+
+    def say(self, call: NodeCall, node_id: NodeId, text: str) -> None:
+        """From any thread. Nothing replaces a text."""
+        is_own = node_id == call.node_id
+        if threading.get_ident() == self._loop_thread:
+            self._say((call, node_id, is_own, text))
+        elif self._mailbox is not None:
+            self._mailbox.post(self._say, (call, node_id, is_own, text))
+
+    def _say(self, letter: tuple[NodeCall, NodeId, bool, str]) -> None:
+        call, node_id, is_own, text = letter
+        if call.has_ended or call.is_cancelled:
+            return
+        place = self._place_of(call.prompt_id, call.node_id if is_own else node_id)
+        if place is not None:
+            self._publish(NodeSaid(prompt_id=call.prompt_id, place=place, text=text))
 
     def settle(self, call: NodeCall, go_on: Callable[[], None]) -> None:
         """A call has ended: pass on what it reported last, then go on."""
@@ -321,4 +351,5 @@ class ProgressTables:
         self._publish(ProgressTabled(prompt_id=prompt_id, rows=self._rows[prompt_id]))
 
 
-__all__ = ["CurrentNodeContext", "Preview", "ProgressBar", "ProgressDesk", "ProgressTables", "report_progress"]
+__all__ = ["CurrentNodeContext", "Preview", "ProgressBar", "ProgressDesk", "ProgressTables", "report_progress",
+           "report_text"]

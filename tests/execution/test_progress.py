@@ -17,6 +17,7 @@ from execution import (
     NodeId,
     NodePlace,
     NodeProgressed,
+    NodeSaid,
     NodeStarted,
     Outcome,
     ProgressBar,
@@ -25,6 +26,7 @@ from execution import (
     PromptId,
     progress,
     report_progress,
+    report_text,
 )
 from execution.identifiers import CallId
 from execution.node_context import NodeCall
@@ -84,7 +86,7 @@ class Scene:
         self._ids = 0
 
     def publish(self, event: Event) -> None:
-        assert isinstance(event, NodeProgressed)
+        assert isinstance(event, (NodeProgressed, NodeSaid))
         self.events.append(event)
 
     @staticmethod
@@ -96,7 +98,7 @@ class Scene:
 
     def call(self, node_id: str = "1") -> NodeCall:
         self._ids += 1
-        return NodeCall(CallId(self._ids), PROMPT, NodeId(node_id), show(), self.desk.report)
+        return NodeCall(CallId(self._ids), PROMPT, NodeId(node_id), show(), self.desk)
 
     def end(self, call: NodeCall) -> list[str]:
         """End a call, as the caller does. Returns a list that says so once its end may be told."""
@@ -123,7 +125,7 @@ def scene(monkeypatch: pytest.MonkeyPatch) -> Scene:
 
 
 def report(call: NodeCall, value: float, *, node_id: str | None = None, preview: Any = None) -> None:
-    call.report(call, NodeId(node_id or call.node_id), value, 10, preview, False)
+    call.desk.report(call, NodeId(node_id or call.node_id), value, 10, preview, False)
 
 
 def test_the_first_report_goes_out_at_once(scene: Scene) -> None:
@@ -326,6 +328,20 @@ def test_progress_without_a_bar_is_marked_and_stops_nobody(scene: Scene) -> None
     in_node(call, lambda: report_progress(2, 4))
     with pytest.raises(ValueError, match="name one"):
         report_progress(1, 2)
+
+
+def test_every_text_is_told_in_order_until_the_call_ends(scene: Scene) -> None:
+    call = scene.call("4")
+    for text in ("one", "two", "two"):
+        in_node(call, lambda text=text: report_text(text))
+    in_node(call, lambda: report_text("of another", node_id="5"))
+    call.has_ended = True
+    in_node(call, lambda: report_text("too late"))
+    assert [(event.place.node_id, event.text) for event in scene.events] == [
+        ("4", "one"), ("4", "two"), ("4", "two"), ("5", "of another")]
+    with pytest.raises(ValueError, match="name one"):
+        report_text("from nowhere")
+    report_text("to nobody", node_id="4")
 
 
 # -- tables ---------------------------------------------------------------------------------------------------------
