@@ -21,6 +21,7 @@ from .events import (
     NodeFinished,
     NodePlace,
     NodeProgressed,
+    NodeSaid,
     NodesCached,
     NodeShown,
     NodeStarted,
@@ -42,12 +43,12 @@ from .node_interface import Hook, InputSpec, NodeDefinition, NodeInterface, Prom
 from .node_registry import NodeRegistry
 from .node_values import ExecutionBlocker, NodeResult
 from .output_cache import CacheRule, OutputCache
-from .progress import ProgressBar, report_progress
+from .progress import ProgressBar, report_progress, report_text
 from .scheduler import QueueEntry, SchedulerSettings
-from .store import HistoryEntry, MemoryStore
+from .store import HistoryEntry, JobOrder, JobQuery, JobState, MemoryStore
 
 FOR_NODE_AUTHORS = ("CurrentNodeContext", "ExecutionBlocker", "GraphBuilder", "InterruptProcessing", "ProgressBar",
-                    "check_interrupted", "get_current_node")
+                    "check_interrupted", "get_current_node", "report_text")
 
 __all__ = [
     "Accepted",
@@ -67,6 +68,9 @@ __all__ = [
     "InputSpec",
     "InterruptProcessing",
     "InvariantViolated",
+    "JobOrder",
+    "JobQuery",
+    "JobState",
     "LoopWatchdog",
     "MemoryStore",
     "NodeBlocked",
@@ -80,6 +84,7 @@ __all__ = [
     "NodeProgressed",
     "NodeRegistry",
     "NodeResult",
+    "NodeSaid",
     "NodeShown",
     "NodeStarted",
     "NodesCached",
@@ -107,4 +112,5 @@ __all__ = [
     "check_interrupted",
     "get_current_node",
     "report_progress",
+    "report_text",
 ]

@@ -128,7 +128,7 @@ def whole_number(text: str) -> int | None:
 # --- pixels ----------------------------------------------------------------------------------------------
 
 
-def encode_variant(path: Path, variant: Variant) -> bytes:
+def encode_variant(path: Path | BytesIO, variant: Variant) -> bytes:
     """The file of the variant. Raises ImageUnreadable."""
     with opened(path) as image:
         match variant:
@@ -168,7 +168,7 @@ def write_masked(original: Path, mask: Path, target: Path) -> None:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Picture]:
+def opened(path: Path | BytesIO) -> Iterator[Picture]:
     """The image, for as long as one of DECODERS is held. Whatever goes wrong with it inside becomes ImageUnreadable."""
     from PIL import Image
 

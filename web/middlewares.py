@@ -10,8 +10,9 @@ from aiohttp import web
 from execution import EngineClosed, PromptConflict, PromptRejected
 
 from . import wire
-from .app_keys import SETTINGS
+from .app_keys import LOOPBACK_NAMES, SETTINGS
 from .bad_request import BadRequest
+from .loopback_names import LoopbackNames, is_loopback
 
 log = logging.getLogger("studio.web")
 
@@ -34,7 +35,12 @@ async def read_command(request: web.Request) -> bytes:
 
 
 def json_response(value: object, status: int = 200) -> web.Response:
-    return web.Response(body=wire.dumps(value), status=status, content_type="application/json", charset="utf-8")
+    return encoded_response(wire.dumps(value), status)
+
+
+def encoded_response(body: bytes, status: int = 200) -> web.Response:
+    """Of what is JSON already."""
+    return web.Response(body=body, status=status, content_type="application/json", charset="utf-8")
 
 
 def error_response(kind: str, text: str, status: int, details: str = "") -> web.Response:
@@ -80,7 +86,8 @@ async def own_pages_only(request: web.Request, handler: Handler) -> web.StreamRe
             response.headers["Access-Control-Allow-Headers"] = "Content-Type, Authorization, Comfy-User"
             response.headers["Access-Control-Allow-Credentials"] = "true"
         return response
-    if is_cross_site(request) or is_foreign_origin(request.headers.get("Host"), request.headers.get("Origin")):
+    host, origin_sent = request.headers.get("Host"), request.headers.get("Origin")
+    if is_cross_site(request) or await is_foreign_to_loopback(request.app[LOOPBACK_NAMES], host, origin_sent):
         return web.Response(status=403)
     if request.method == "OPTIONS":
         return web.Response()
@@ -95,34 +102,47 @@ def is_cross_site(request: web.Request) -> bool:
 
 
 def is_foreign_origin(host: str | None, origin: str | None) -> bool:
-    """Whether a request to a loopback host comes from a page of another one."""
+    """Whether a request to a loopback host, spelled as one, comes from a page of another one."""
+    name = differing_host(host, origin)
+    return name is not None and _is_spelled_as_loopback(name)
+
+
+async def is_foreign_to_loopback(names: LoopbackNames, host: str | None, origin: str | None) -> bool:
+    """The same where the host may also be any name that leads to this machine."""
+    name = differing_host(host, origin)
+    if name is None or _is_address(name):
+        return name is not None and _is_spelled_as_loopback(name)
+    return _is_spelled_as_loopback(name) or await names.may_contain(name)
+
+
+def differing_host(host: str | None, origin: str | None) -> str | None:
+    """The host that a request is for, without port, if it comes from a page of another origin; `localhost` where the
+    header makes no sense."""
     if host is None or not origin:
-        return False
+        return None
     try:
         own = urlsplit(f"//{host.lower()}")
-        if not _is_loopback(own.hostname):
-            return False
-        other = urlsplit(origin.lower())
-        own_port, other_port = own.port, other.port
+        own_name, own_port = own.hostname or "", own.port
     except ValueError:
-        return True
-    if other.hostname != own.hostname:
-        return True
-    return own_port is not None and other_port is not None and own_port != other_port
-
-
-def _is_loopback(hostname: str | None) -> bool:
-    if hostname is None:
-        return False
-    hostname = hostname.removesuffix(".")
-    if hostname == "localhost" or hostname.endswith(".localhost"):
-        return True
+        return "localhost"
     try:
-        address = ipaddress.ip_address(hostname)
+        other = urlsplit(origin.lower())
+        is_own = other.hostname == own_name and (None in (own_port, other.port) or own_port == other.port)
+    except ValueError:
+        is_own = False
+    return None if is_own or not own_name else own_name.removesuffix(".")
+
+
+def _is_spelled_as_loopback(name: str) -> bool:
+    return name == "localhost" or name.endswith(".localhost") or is_loopback(name)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
     except ValueError:
         return False
-    address = getattr(address, "ipv4_mapped", None) or address
-    return address.is_loopback or address.is_unspecified  # browsers reach this machine by 0.0.0.0 too
+    return True
 
 
 @web.middleware

@@ -2,15 +2,17 @@
 
 import asyncio
 import time
+from typing import Any
 
 from aiohttp import web
 
-from execution import PromptId
+from execution import PromptId, PromptSubmission
 
 from . import wire
-from .app_keys import ENGINE
+from .app_keys import ENGINE, PACK_TABLES, PROMPT_GATE, SETTINGS
 from .bad_request import BadRequest
 from .middlewares import json_response, read_command
+from .old_classes import replace_old_classes
 
 routes = web.RouteTableDef()
 
@@ -30,16 +32,24 @@ async def submit(request: web.Request) -> web.Response:
     if source is not None:
         source = source.encode(errors="replace").decode()
     engine = request.app[ENGINE]
+    replacements, registry = request.app[PACK_TABLES].node_replacements, engine.registry
+    gate = request.app[PROMPT_GATE]
+    content: bytes | dict[str, Any] = body
+
+    def decoded() -> PromptSubmission:
+        submission = wire.decode_submission(content, now, source)
+        replace_old_classes(submission.prompt, replacements, lambda name: registry.get(name) is not None)
+        return submission
+
     try:
-        if len(body) > LARGE_BODY:
-            submission = await asyncio.to_thread(wire.decode_submission, body, now, source)
-        else:
-            submission = wire.decode_submission(body, now, source)
+        if gate.wants_bodies:
+            content = await gate.change_body(await asyncio.to_thread(wire.decode_object, body))
+        submission = await asyncio.to_thread(decoded) if len(body) > LARGE_BODY else decoded()
     except BadRequest as refusal:
         if refusal.error["type"] != "invalid_json":
             engine.take_number()  # as the prompts do that are refused later
         raise
-    accepted = await engine.submit(submission)
+    accepted = await gate.submit(submission, engine.submit)
     return json_response({"prompt_id": accepted.prompt_id, "number": accepted.number,
                           "node_errors": accepted.node_errors})
 
@@ -68,4 +78,6 @@ async def free(request: web.Request) -> web.Response:
             raise BadRequest("invalid_field", f"{name} must be true or false.", name)
     if said.get("free_memory"):
         request.app[ENGINE].free_memory()
+    elif said.get("unload_models"):
+        await asyncio.to_thread(request.app[SETTINGS].release_memory)
     return web.Response()

@@ -1,25 +1,23 @@
 """What waits, what runs, and what was."""
 
+import asyncio
 from collections.abc import Sequence
-from typing import Any
 
 from aiohttp import web
 
 from execution import HistoryEntry, PromptId
 
 from . import wire
-from .app_keys import ENGINE
+from .app_keys import ENGINE, QUEUE_ITEMS
 from .bad_request import BadRequest
-from .middlewares import json_response, read_command
+from .middlewares import encoded_response, read_command
 
 routes = web.RouteTableDef()
 
 
 @routes.get("/queue")
 async def queue(request: web.Request) -> web.Response:
-    snapshot = request.app[ENGINE].snapshot()
-    return json_response({"queue_running": [wire.queue_item(entry) for entry in snapshot.running],
-                          "queue_pending": [wire.queue_item(entry) for entry in snapshot.pending]})
+    return encoded_response(await request.app[QUEUE_ITEMS].as_json())
 
 
 @routes.post("/queue")
@@ -37,14 +35,14 @@ async def change_queue(request: web.Request) -> web.Response:
 async def history(request: web.Request) -> web.Response:
     entries = request.app[ENGINE].history.entries()
     chosen = _page(entries, _integer(request, "max_items"), _integer(request, "offset"))
-    return json_response({entry.prompt_id: wire.history_entry(entry) for entry in chosen})
+    return encoded_response(await _encoded(chosen))
 
 
 @routes.get("/history/{prompt_id}")
 async def history_of(request: web.Request) -> web.Response:
     prompt_id = PromptId(request.match_info["prompt_id"])
     entry = request.app[ENGINE].history_of(prompt_id)
-    return json_response({} if entry is None else {prompt_id: wire.history_entry(entry)})
+    return encoded_response(await _encoded([] if entry is None else [entry]))
 
 
 @routes.post("/history")
@@ -56,6 +54,14 @@ async def change_history(request: web.Request) -> web.Response:
     if prompt_ids:
         store.delete(prompt_ids)
     return web.Response()
+
+
+async def _encoded(entries: Sequence[HistoryEntry]) -> bytes:
+    """On a thread, and one by one, so that the loop gets its turn in between: they may be thousands, and large."""
+    if not entries:
+        return b"{}"
+    return await asyncio.to_thread(lambda: wire.json_object(
+        (entry.prompt_id, wire.dumps(wire.history_entry(entry))) for entry in entries))
 
 
 def _clear_and_delete(body: bytes) -> tuple[bool, Sequence[PromptId]]:
@@ -78,7 +84,7 @@ def _integer(request: web.Request, name: str) -> int | None:
         raise BadRequest("invalid_query", f"{name} must be a whole number.", name) from None
 
 
-def _page(entries: Sequence[HistoryEntry], most: int | None, offset: int | None) -> Sequence[Any]:
+def _page(entries: Sequence[HistoryEntry], most: int | None, offset: int | None) -> Sequence[HistoryEntry]:
     """`max_items` alone counts from the newest, `offset` from the oldest; both give the oldest first."""
     if most is not None and most <= 0:
         return ()

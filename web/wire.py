@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from hashlib import blake2b
 from typing import Any
@@ -20,6 +20,7 @@ from execution import (
     NodeId,
     NodePlace,
     NodeProgressed,
+    NodeSaid,
     NodesCached,
     NodeShown,
     NodeStarted,
@@ -43,6 +44,12 @@ _SECRET_NAMES = {**{key: key for key in SECRET_KEYS}, "auth_token_studio_org": S
                  "api_key_studio_org": SECRET_KEYS[1]}
 LARGEST_TABLE = 256_000
 """Bytes of a table of progress above which rows that did not change are left out."""
+WORKFLOW_METADATA = "workflow_metadata"
+"""Beside a prompt: what every message about it carries too. What is no object, or a longer one, is passed over."""
+LONGEST_WORKFLOW_METADATA = 256
+"""Characters of it as JSON."""
+LONGEST_PROMPT_ID = 1000
+"""Characters."""
 _DEEPEST = 200
 """Levels of a JSON body."""
 _CONTAINERS = (dict, list)
@@ -129,12 +136,13 @@ def decode_object(body: bytes) -> dict[str, Any]:
     return value
 
 
-def decode_submission(body: bytes, now_ms: int, usage_source: str | None = None) -> PromptSubmission:
-    """The body of POST /prompt.
+def decode_submission(body: bytes | dict[str, Any], now_ms: int,
+                      usage_source: str | None = None) -> PromptSubmission:
+    """The body of POST /prompt, or the object that it held.
 
     :raises BadRequest: a field has the wrong type.
     """
-    data = decode_json(body)
+    data = decode_json(body) if isinstance(body, bytes) else body
     if not isinstance(data, dict) or "prompt" not in data:
         raise BadRequest("no_prompt", "No prompt provided", "No prompt provided")
     prompt_id = _prompt_id(data.get("prompt_id"))
@@ -155,6 +163,10 @@ def decode_submission(body: bytes, now_ms: int, usage_source: str | None = None)
     if usage_source is not None:
         extra_data.setdefault("comfy_usage_source", usage_source)
     extra_data["create_time"] = now_ms
+    extra_data.pop(WORKFLOW_METADATA, None)
+    metadata = data.get(WORKFLOW_METADATA)
+    if isinstance(metadata, dict) and metadata and len(json.dumps(metadata)) <= LONGEST_WORKFLOW_METADATA:
+        extra_data[WORKFLOW_METADATA] = metadata
     return PromptSubmission(
         prompt=data["prompt"], client_id=None if client_id is None else ClientId(client_id),
         prompt_id=prompt_id, number=_number(data.get("number")), front=bool(front), extra_data=extra_data,
@@ -172,15 +184,20 @@ def _optional(data: Mapping[str, Any], name: str, kind: type, expected: str) -> 
     return value
 
 
+def is_prompt_id(value: Any) -> bool:
+    """Whether a prompt may be called so."""
+    return isinstance(value, str) and 0 < len(value) <= LONGEST_PROMPT_ID
+
+
 def _prompt_id(value: Any) -> PromptId | None:
     if value is None:
         return None
-    if not isinstance(value, str) or not value:
-        raise BadRequest("invalid_prompt_id", "prompt_id must be a text",
-                         "prompt_id must be a non-empty text, best a UUID; omit it to let the server generate one")
-    if len(value) > 1000:
-        raise BadRequest("invalid_prompt_id", "prompt_id is too long", "at most 1000 characters")
-    return PromptId(value)
+    if is_prompt_id(value):
+        return PromptId(value)
+    if isinstance(value, str) and value:
+        raise BadRequest("invalid_prompt_id", "prompt_id is too long", f"at most {LONGEST_PROMPT_ID} characters")
+    raise BadRequest("invalid_prompt_id", "prompt_id must be a text",
+                     "prompt_id must be a non-empty text, best a UUID; omit it to let the server generate one")
 
 
 def _number(value: Any) -> float | None:
@@ -219,6 +236,16 @@ def _strict(value: Any) -> Any:
     return value
 
 
+def json_list(items: Iterable[bytes]) -> bytes:
+    """A list of what is JSON already."""
+    return b"[" + b",".join(items) + b"]"
+
+
+def json_object(members: Iterable[tuple[str, bytes]]) -> bytes:
+    """An object of what is JSON already, by name."""
+    return b"{" + b",".join(dumps(name) + b":" + member for name, member in members) + b"}"
+
+
 def plain_copy(value: Any) -> Any:
     """A copy of plain data whose containers are its own, so that it can be compared later."""
     if isinstance(value, dict):
@@ -234,6 +261,16 @@ def queue_item(entry: QueueEntry) -> list[Any]:
 
 def history_entry(entry: HistoryEntry) -> dict[str, Any]:
     """One prompt as `/history` shows it."""
+    return {"prompt": [entry.number, entry.prompt_id, entry.prompt, entry.extra_data, entry.outputs_wanted],
+            "outputs": entry.outputs,
+            "status": history_status(entry),
+            "meta": {node_id: {"node_id": place.node_id, "display_node": place.display_id,
+                               "parent_node": place.parent_id, "real_node_id": place.real_id}
+                     for node_id, place in entry.places.items()}}
+
+
+def history_status(entry: HistoryEntry) -> dict[str, Any]:
+    """How a prompt ended, with what its client was told of that."""
     prompt_id = entry.prompt_id
     messages: list[list[Any]] = []
     if entry.started_at:
@@ -247,15 +284,9 @@ def history_entry(entry: HistoryEntry) -> dict[str, Any]:
         messages.append(["execution_interrupted", _interrupted(
             prompt_id, entry.interrupted, entry.interrupted_type, entry.executed, entry.ended_at)])
     elif entry.failure is not None:
-        messages.append(["execution_error", _failed(entry.failure)])
+        messages.append(["execution_error", failure(entry.failure)])
     succeeded = entry.outcome is Outcome.SUCCEEDED
-    return {"prompt": [entry.number, prompt_id, entry.prompt, entry.extra_data, entry.outputs_wanted],
-            "outputs": entry.outputs,
-            "status": {"status_str": "success" if succeeded else "error", "completed": succeeded,
-                       "messages": messages},
-            "meta": {node_id: {"node_id": place.node_id, "display_node": place.display_id,
-                               "parent_node": place.parent_id, "real_node_id": place.real_id}
-                     for node_id, place in entry.places.items()}}
+    return {"status_str": "success" if succeeded else "error", "completed": succeeded, "messages": messages}
 
 
 # -- out: frames ---------------------------------------------------------------------------------------------------
@@ -319,11 +350,26 @@ def text_payload(node_id: str, text: str) -> bytes:
     return len(name).to_bytes(4, "big") + name + text.encode()
 
 
+MakeMessage = Callable[[str, Mapping[str, Any]], bytes]
+
+
 class FrameEncoder:
-    """Turns events into frames. Keeps, for each prompt, what its last table of progress held."""
+    """Turns events into frames. Keeps, for each prompt, what its last table of progress held, and what its client
+    wants to be told with every message about it."""
 
     def __init__(self) -> None:
         self._told: dict[PromptId, dict[NodeId, tuple[float, float, str]]] = {}
+        self._metadata: dict[PromptId, Mapping[str, Any]] = {}
+
+    def forget(self, prompt_id: PromptId) -> None:
+        """Nothing more is told of a prompt."""
+        self._told.pop(prompt_id, None)
+        self._metadata.pop(prompt_id, None)
+
+    def _message(self, kind: str, data: Mapping[str, Any]) -> bytes:
+        """A message about a prompt. What it says itself wins."""
+        metadata = self._metadata.get(data["prompt_id"]) if self._metadata else None
+        return message(kind, data if metadata is None else {**metadata, **data})
 
     @staticmethod
     def audience_of(event: Event) -> Audience | None:
@@ -333,50 +379,58 @@ class FrameEncoder:
     def encode(self, event: Event) -> list[Frame]:
         match event:
             case NodeStarted():
-                return [Frame(message("executing", {
+                return [Frame(self._message("executing", {
                     "node": event.place.node_id, "display_node": event.place.display_id,
                     "prompt_id": event.prompt_id}), Audience.OWN)]
             case NodeFinished():
                 if event.ui_was_shown or (event.ui is None and not (event.is_output and event.from_cache)):
                     return []
-                return [_executed(event.prompt_id, event.place, event.ui)]
+                return [_executed(self._message, event.prompt_id, event.place, event.ui)]
             case NodeShown():
-                return [_executed(event.prompt_id, event.place, event.ui)]
+                return [_executed(self._message, event.prompt_id, event.place, event.ui)]
             case NodeProgressed():
-                return _progress_frames(event)
+                return _progress_frames(event, self._message)
             case ProgressTabled():
                 return [Frame(self._table(event), Audience.OWN_OR_ALL, ("table", event.prompt_id))]
             case PromptQueued() | QueueChanged():
+                if isinstance(event, PromptQueued):
+                    metadata = event.extra_data.get(WORKFLOW_METADATA)
+                    if isinstance(metadata, dict):
+                        self._metadata[event.prompt_id] = metadata
                 return [Frame(status_message(event.remaining), Audience.ALL)]
             case PromptStarted():
                 return [Frame(status_message(event.remaining), Audience.ALL),
-                        Frame(message("execution_start", {"prompt_id": event.prompt_id, "timestamp": event.at}),
+                        Frame(self._message("execution_start", {"prompt_id": event.prompt_id, "timestamp": event.at}),
                               Audience.OWN)]
             case NodesCached():
-                return [Frame(message("execution_cached", {
+                return [Frame(self._message("execution_cached", {
                     "nodes": event.nodes, "prompt_id": event.prompt_id, "timestamp": event.at}), Audience.OWN)]
             case NodeBlocked():
-                return [Frame(message("execution_error", {
+                return [Frame(self._message("execution_error", {
                     "prompt_id": event.prompt_id, "node_id": event.place.node_id, "node_type": event.node_type,
                     "executed": event.executed, "exception_message": f"Execution Blocked: {event.message}",
                     "exception_type": "ExecutionBlocked", "traceback": [], "current_inputs": [],
                     "current_outputs": []}), Audience.OWN_OR_ALL)]
+            case NodeSaid():
+                return [Frame(binary_message(3, text_payload(event.place.node_id, event.text)), Audience.OWN_OR_ALL)]
             case NodeFailed():
-                return [Frame(message("execution_error", _failed(event)), Audience.OWN)]
+                return [Frame(self._message("execution_error", failure(event)), Audience.OWN)]
             case PromptFinished():
-                self._told.pop(event.prompt_id, None)
-                return _finished_frames(event)
+                frames = _finished_frames(event, self._message)
+                self.forget(event.prompt_id)
+                return frames
             case _:
                 return []
 
     def _table(self, event: ProgressTabled) -> bytes:
         rows = event.rows
         told = self._told.setdefault(event.prompt_id, {})
-        payload = dumps({"type": "progress_state", "data": {"prompt_id": event.prompt_id, "nodes": rows}})
+        beside = {**self._metadata.get(event.prompt_id, {}), "prompt_id": event.prompt_id}
+        payload = dumps({"type": "progress_state", "data": {**beside, "nodes": rows}})
         if len(payload) > LARGEST_TABLE:
             shown = {node_id: row for node_id, row in rows.items()
                      if row.state == "running" or told.get(node_id) != _progress_of(row)}
-            payload = dumps({"type": "progress_state", "data": {"prompt_id": event.prompt_id, "nodes": shown}})
+            payload = dumps({"type": "progress_state", "data": {**beside, "nodes": shown}})
             told.update((node_id, _progress_of(row)) for node_id, row in shown.items())
         elif len(payload) > LARGEST_TABLE // 2:  # the next one may be too large
             told.update((node_id, _progress_of(row)) for node_id, row in rows.items())
@@ -387,9 +441,9 @@ def _progress_of(row: ProgressRow) -> tuple[float, float, str]:
     return row.value, row.max, row.state
 
 
-def _executed(prompt_id: PromptId, place: NodePlace, ui: Mapping[str, Any] | None) -> Frame:
-    return Frame(message("executed", {"node": place.node_id, "display_node": place.display_id, "output": ui,
-                                      "prompt_id": prompt_id}), Audience.OWN)
+def _executed(told: MakeMessage, prompt_id: PromptId, place: NodePlace, ui: Mapping[str, Any] | None) -> Frame:
+    return Frame(told("executed", {"node": place.node_id, "display_node": place.display_id, "output": ui,
+                                   "prompt_id": prompt_id}), Audience.OWN)
 
 
 def _interrupted(prompt_id: PromptId, place: NodePlace, node_type: str, executed: Sequence[NodeId],
@@ -398,7 +452,8 @@ def _interrupted(prompt_id: PromptId, place: NodePlace, node_type: str, executed
             "timestamp": at}
 
 
-def _failed(event: NodeFailed) -> dict[str, Any]:
+def failure(event: NodeFailed) -> dict[str, Any]:
+    """What is told of a node that raised."""
     error = event.error
     return {"prompt_id": event.prompt_id, "node_id": event.place.real_id, "node_type": event.node_type,
             "executed": event.executed, "exception_message": error.exception_message,
@@ -406,21 +461,21 @@ def _failed(event: NodeFailed) -> dict[str, Any]:
             "current_inputs": error.current_inputs, "current_outputs": event.known, "timestamp": event.at}
 
 
-def _finished_frames(event: PromptFinished) -> list[Frame]:
+def _finished_frames(event: PromptFinished, told: MakeMessage) -> list[Frame]:
     prompt_id = event.prompt_id
     frames = []
     if event.outcome is Outcome.SUCCEEDED:
-        frames.append(Frame(message("execution_success", {"prompt_id": prompt_id, "timestamp": event.at}),
+        frames.append(Frame(told("execution_success", {"prompt_id": prompt_id, "timestamp": event.at}),
                             Audience.OWN))
     elif event.outcome is Outcome.INTERRUPTED and event.interrupted is not None:
-        frames.append(Frame(message("execution_interrupted", _interrupted(
+        frames.append(Frame(told("execution_interrupted", _interrupted(
             prompt_id, event.interrupted, event.interrupted_type, event.executed, event.at)), Audience.OWN_OR_ALL))
     frames.append(Frame(status_message(event.remaining), Audience.ALL))
-    frames.append(Frame(message("executing", {"node": None, "prompt_id": prompt_id}), Audience.OWN))
+    frames.append(Frame(told("executing", {"node": None, "prompt_id": prompt_id}), Audience.OWN))
     return frames
 
 
-def _progress_frames(event: NodeProgressed) -> list[Frame]:
+def _progress_frames(event: NodeProgressed, told: MakeMessage) -> list[Frame]:
     """A tick; a preview with metadata goes before it, one without after it."""
     place, frames = event.place, []
     is_png = event.preview_format == "PNG"
@@ -434,7 +489,7 @@ def _progress_frames(event: NodeProgressed) -> list[Frame]:
     if event.registry_only:
         return frames
     data = {"value": event.value, "max": event.maximum, "prompt_id": event.prompt_id, "node": place.node_id}
-    frames.append(Frame(message("progress", data), Audience.OWN_OR_ALL,
+    frames.append(Frame(told("progress", data), Audience.OWN_OR_ALL,
                         ("progress", event.prompt_id, place.node_id)))
     if event.preview is not None:
         frames.append(Frame(binary_message(1, (2 if is_png else 1).to_bytes(4, "big") + event.preview),
@@ -446,7 +501,7 @@ _AUDIENCES: Mapping[type, Audience] = {
     QueueChanged: Audience.ALL, PromptQueued: Audience.ALL, PromptStarted: Audience.ALL,
     PromptFinished: Audience.ALL, NodesCached: Audience.OWN, NodeStarted: Audience.OWN, NodeFinished: Audience.OWN,
     NodeShown: Audience.OWN, NodeFailed: Audience.OWN, NodeProgressed: Audience.OWN_OR_ALL,
-    ProgressTabled: Audience.OWN_OR_ALL, NodeBlocked: Audience.OWN_OR_ALL}
+    NodeSaid: Audience.OWN_OR_ALL, ProgressTabled: Audience.OWN_OR_ALL, NodeBlocked: Audience.OWN_OR_ALL}
 
 __all__ = ["Audience", "Frame", "FrameEncoder", "PromptDropped", "decode_json", "decode_object",
            "decode_submission", "dumps", "history_entry", "message", "queue_item", "status_message"]

@@ -356,6 +356,28 @@ async def test_text_frames() -> None:
     assert kinds.index("text") < started
 
 
+async def test_text_frames_keep_the_layout_that_clients_decode_by_what_the_server_announced() -> None:
+    """A layout with the prompt's id exists; packs write frames of their own, so it is not announced and not used."""
+    prompt = {"1": node("StubImage", content="WHITE", height=8, width=8, batch_size=1),
+              "2": node("ProtoText", image=["1", 0], text="hi", own=True), "3": node("PreviewImage", images=["2", 0])}
+    async with (running_studio(packs=[TESTING_PACK]) as studio, aiohttp.ClientSession(studio.url) as http,
+                connect(studio.url, "asks", supports_progress_text_metadata=True) as client):
+        async with http.get("/features") as response:
+            assert "supports_progress_text_metadata" not in await response.json()
+        assert binaries(await client.run(prompt)) == [Binary(3, b"\x00\x00\x00\x012hi")]
+
+
+async def test_metadata_of_a_workflow_comes_back_with_the_messages_of_its_prompt() -> None:
+    async with studio_with(Show=Shown().node()) as (_, client):
+        run = await client.run({"1": node("Show", a=1)}, workflow_metadata={"tab": 3})
+        other = await client.run({"1": node("Show", a=2)})
+    about = [frame for frame in run.frames if isinstance(frame, Message) and "prompt_id" in frame.data]
+    assert {frame.kind for frame in about} >= {"execution_start", "execution_cached", "executing", "progress_state",
+                                               "execution_success"}
+    assert all(frame.data["tab"] == 3 for frame in about)
+    assert not any("tab" in frame.data for frame in other.frames if isinstance(frame, Message))
+
+
 # --- progress ------------------------------------------------------------------------------------------------------
 
 

@@ -26,3 +26,11 @@ async def shared() -> AsyncIterator[Live]:
 def serve() -> Callable[..., AbstractAsyncContextManager[Live]]:
     """Makes servers with start options of their own."""
     return serving
+
+
+@pytest.fixture(autouse=True)
+def resolver(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    """The names that the system's resolver knows: none but what a test puts here. No test asks a real one."""
+    known: dict[str, list[str]] = {}
+    monkeypatch.setattr("web.loopback_names.addresses_of", lambda name: known.get(name, []))
+    return known

@@ -441,7 +441,19 @@ HEADERS = st.sampled_from(
 @settings(many, max_examples=120)
 @given(
     st.sampled_from(
-        ["/queue", "/", "/object_info/Echo", "/history", "/features", "/view", "/ws", "/nope.png", "/index.html"]
+        [
+            "/queue",
+            "/",
+            "/object_info/Echo",
+            "/history",
+            "/features",
+            "/view",
+            "/ws",
+            "/nope.png",
+            "/index.html",
+            "/api/jobs",
+            "/api/jobs/x",
+        ]
     ),
     st.dictionaries(HEADERS, ODD_VALUES, max_size=3),
 )
@@ -493,7 +505,8 @@ async def test_odd_queries(shared: Live, path: str, query: list[tuple[str, str]]
     st.binary(max_size=30).map(lambda raw: "/" + "".join(f"%{byte:02x}" for byte in raw))
     | st.lists(
         st.sampled_from(
-            ["..", ".", "api", "history", "object_info", "view", "prompt", "%2e%2e", "%2f", "%00", "", "x"]
+            ["..", ".", "api", "history", "object_info", "view", "prompt", "jobs", "cancel"]
+            + ["%2e%2e", "%2f", "%00", "", "x"]
         ),
         max_size=6,
     ).map(lambda parts: "/" + "/".join(parts)),

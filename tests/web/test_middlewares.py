@@ -104,6 +104,34 @@ async def test_the_table_over_the_wire(live: Live) -> None:
     assert await live.state() == before
 
 
+NAMES_OF_THIS_MACHINE = {"studio.test": ["127.0.1.1", "::1"], "127.1": ["127.0.0.1"]}
+OTHER_NAMES = {"proxied.test": ["10.0.0.7"], "both.test": ["127.0.0.1", "10.0.0.7"]}
+
+
+async def test_names_that_lead_to_this_machine(live: Live, resolver: dict[str, list[str]]) -> None:
+    resolver.update(NAMES_OF_THIS_MACHINE | OTHER_NAMES)
+    for host in NAMES_OF_THIS_MACHINE:
+        for spelled in (host, f"{host}:8311", f"{host.upper()}.:8311"):
+            for origin in ("http://evil.com", "null", "http://localhost:8311", "http://[::1"):
+                for path in ("/queue", "/ws"):
+                    answer = await live.get(path, headers={"Host": spelled, "Origin": origin})
+                    assert (answer.status, answer.body) == (403, b""), (spelled, origin)
+        own = {"Host": f"{host}:8311", "Origin": f"http://{host}:8311"}
+        assert (await live.get("/queue", headers=own)).status == 200
+        assert (await live.get("/queue", headers={"Host": host})).status == 200
+    for host in (*OTHER_NAMES, "unknown.test"):
+        assert (await live.get("/queue", headers={"Host": host, "Origin": "http://evil.com"})).status == 200, host
+
+
+async def test_a_request_of_an_own_page_asks_nobody(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("web.loopback_names.addresses_of", lambda name: asked.append(name) or [])
+    for headers in ({"Host": "a.test", "Origin": "http://a.test"}, {"Host": "a.test"},
+                    {"Host": "10.0.0.1", "Origin": "http://b.test"}, {"Host": "localhost", "Origin": "http://b.test"}):
+        await live.get("/queue", headers=headers)
+    assert asked == []
+
+
 async def test_a_foreign_page_gets_no_socket(live: Live) -> None:
     for headers in ({"Origin": "http://evil.com"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}):
         with pytest.raises(Exception, match="403"):
@@ -168,7 +196,7 @@ async def test_cors_lets_pages_in(serve: Any, origin: str) -> None:
         for answer in answers:
             assert answer.headers["Access-Control-Allow-Origin"] == origin
             methods = answer.headers["Access-Control-Allow-Methods"].split(", ")
-            assert {"POST", "GET", "DELETE", "PUT", "OPTIONS"} <= set(methods)
+            assert {"POST", "GET", "DELETE", "PUT", "OPTIONS", "PATCH"} <= set(methods)
             assert {"Content-Type", "Authorization"} <= set(answer.headers["Access-Control-Allow-Headers"].split(", "))
             assert answer.headers["Access-Control-Allow-Credentials"] == "true"
         async with live.http.ws_connect("/ws", headers=theirs) as socket:

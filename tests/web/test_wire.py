@@ -297,8 +297,12 @@ def test_frames_of_any_length(length: int) -> None:
 
 
 def frames(event: Any) -> list[tuple[str, Any, wire.Audience]]:
+    return frames_of(wire.FrameEncoder(), event)
+
+
+def frames_of(encoder: wire.FrameEncoder, event: Any) -> list[tuple[str, Any, wire.Audience]]:
     shown = []
-    for frame in wire.FrameEncoder().encode(event):
+    for frame in encoder.encode(event):
         opcode, payload = payload_of(frame.data)
         assert opcode == 1
         said = strictly(payload)
@@ -440,6 +444,68 @@ def test_previews_with_and_without_metadata(kind: str, number: int, mime: str) -
 
 def test_text_frames_count_bytes_not_characters() -> None:
     assert wire.text_payload("ñ", "héllo") == struct.pack(">I", 2) + "ñhéllo".encode()
+
+
+def test_a_table_says_eight_things_of_a_node() -> None:
+    row = ProgressRow(value=0.5, max=1, state="running", node_id="n", prompt_id="p", display_node_id="d",
+                      parent_node_id=None, real_node_id="r")
+    ((kind, data, audience),) = frames(ProgressTabled(prompt_id="p", rows={"n": row}))
+    assert (kind, audience) == ("progress_state", OWN_OR_ALL)
+    assert data == {"prompt_id": "p", "nodes": {"n": {
+        "value": 0.5, "max": 1, "state": "running", "node_id": "n", "prompt_id": "p", "display_node_id": "d",
+        "parent_node_id": None, "real_node_id": "r"}}}
+
+
+# -- what a client wants to be told again --------------------------------------------------------------------
+
+
+def queued_with(**extra_data: Any) -> PromptQueued:
+    return PromptQueued(prompt_id="p", client_id="me", number=1, prompt={}, extra_data=extra_data, outputs=[],
+                        remaining=1)
+
+
+def test_metadata_of_a_workflow_is_told_with_every_message_of_its_prompt() -> None:
+    encoder = wire.FrameEncoder()
+    encoder.encode(queued_with(workflow_metadata={"tab": 3, "prompt_id": "other", "node": "other"}))
+    row = ProgressRow(value=0, max=1, state="running", node_id="n", prompt_id="p", display_node_id="d",
+                      parent_node_id=None, real_node_id="r")
+    about_the_prompt = [PromptStarted(prompt_id="p", remaining=1), NodesCached(prompt_id="p", nodes=[]),
+                        NodeStarted(prompt_id="p", place=PLACE), ProgressTabled(prompt_id="p", rows={"n": row}),
+                        NodeProgressed(prompt_id="p", place=PLACE, value=1, maximum=2),
+                        NodeFinished(prompt_id="p", place=PLACE, ui={"a": [1]}, is_output=True),
+                        NodeBlocked(prompt_id="p", place=PLACE, node_type="T", message="stop", executed=[]),
+                        NodeFailed(prompt_id="p", place=PLACE, node_type="T", error=ERROR, executed=[], known=[]),
+                        PromptFinished(prompt_id="p", outcome=Outcome.SUCCEEDED, remaining=0)]
+    for event in about_the_prompt:
+        for frame in encoder.encode(event):
+            said = strictly(payload_of(frame.data)[1])
+            if said["type"] == "status":
+                assert "tab" not in said["data"]
+            else:
+                assert (said["data"]["tab"], said["data"]["prompt_id"]) == (3, "p"), said
+                assert said["data"].get("node") in (None, "n") or said["type"] not in ("executing", "executed")
+    ((_, data, _),) = frames_of(encoder, NodeStarted(prompt_id="p", place=PLACE))
+    assert "tab" not in data, "it ends with its prompt"
+
+
+@pytest.mark.parametrize("metadata", [None, 5, "text", [1], {}, {"a": "x" * 250}])
+def test_metadata_that_is_none_or_too_long_is_passed_over(metadata: Any) -> None:
+    body = json.dumps({"prompt": {}, "workflow_metadata": metadata, "extra_data": {"workflow_metadata": {"b": 1}}})
+    assert "workflow_metadata" not in wire.decode_submission(body.encode(), 1).extra_data
+
+
+def test_metadata_of_a_workflow_is_kept_with_its_prompt() -> None:
+    metadata = {"a": "x" * 247}
+    assert len(json.dumps(metadata)) == wire.LONGEST_WORKFLOW_METADATA
+    body = json.dumps({"prompt": {}, "workflow_metadata": metadata})
+    assert wire.decode_submission(body.encode(), 1).extra_data == {"create_time": 1, "workflow_metadata": metadata}
+
+
+def test_metadata_that_somebody_else_queued_is_told_only_if_it_is_an_object() -> None:
+    encoder = wire.FrameEncoder()
+    encoder.encode(queued_with(workflow_metadata=["a"]))
+    ((_, data, _),) = frames_of(encoder, NodesCached(prompt_id="p", nodes=[]))
+    assert set(data) == {"nodes", "prompt_id", "timestamp"}
 
 
 def test_a_large_table_holds_what_runs_and_what_changed() -> None:

@@ -1,0 +1,161 @@
+"""Jobs: prompts in the queue, running or in the history, in one list. These paths exist below `/api` alone."""
+
+import asyncio
+import copy
+from collections.abc import Iterable
+from typing import Any
+
+from aiohttp import web
+
+from execution import JobOrder, JobQuery, JobState, PromptId
+
+from . import wire
+from .app_keys import ENGINE
+from .bad_request import BadRequest
+from .job_records import detailed_record, job_record
+from .middlewares import encoded_response, json_response, read_command
+
+routes = web.RouteTableDef()
+
+_ORDERS = {"created_at": JobOrder.CREATED_AT, "create_time": JobOrder.CREATED_AT,
+           "execution_duration": JobOrder.DURATION, "execution_time": JobOrder.DURATION}
+_STATES = {state.value: state for state in JobState}
+_DIRECTIONS = {"asc": False, "desc": True}
+_LONGEST_ECHO = 200
+"""Characters of what was sent that come back in a refusal."""
+_MOST_NAMED = 100
+
+
+class JobRefused(Exception):
+    """The query or the body makes no sense. Jobs have refusals of their own shape.
+
+    :param more: what the answer has beside `error`.
+    """
+
+    def __init__(self, text: str, **more: Any) -> None:
+        super().__init__(text)
+        self.answer = {"error": text, **more}
+
+
+def _refused(refusal: JobRefused) -> web.Response:
+    return json_response(refusal.answer, 400)
+
+
+@routes.get("/api/jobs")
+async def jobs(request: web.Request) -> web.Response:
+    try:
+        query = query_of(request)
+    except JobRefused as refusal:
+        return _refused(refusal)
+    page = await request.app[ENGINE].history.find_jobs(query)
+    returned = len(page.jobs)
+    pagination = {"offset": query.offset, "limit": returned if query.limit is None else query.limit,
+                  "total": page.total, "has_more": query.offset + returned < page.total}
+    return encoded_response(await asyncio.to_thread(lambda: wire.json_object([
+        ("jobs", wire.json_list(wire.dumps(job_record(entry)) for entry in page.jobs)),
+        ("pagination", wire.dumps(pagination))])))
+
+
+@routes.get("/api/jobs/{prompt_id}")
+async def job(request: web.Request) -> web.Response:
+    entry = request.app[ENGINE].history.job(PromptId(request.match_info["prompt_id"]))
+    if entry is None:
+        return json_response({"error": "Job not found"}, 404)
+    as_it_is = copy.copy(entry)  # an open one changes on the loop meanwhile
+    return encoded_response(await asyncio.to_thread(lambda: wire.dumps(detailed_record(as_it_is))))
+
+
+@routes.post("/api/jobs/{prompt_id}/cancel")
+async def cancel_job(request: web.Request) -> web.Response:
+    """Interrupt it or take it from the queue, in one step: it cannot start or end in between."""
+    return json_response({"cancelled": _cancel(request, [PromptId(request.match_info["prompt_id"])])})
+
+
+@routes.post("/api/jobs/cancel")
+async def cancel_jobs(request: web.Request) -> web.Response:
+    try:
+        prompt_ids = _listed(await read_command(request))
+    except JobRefused as refusal:
+        return _refused(refusal)
+    return json_response({"cancelled": _cancel(request, prompt_ids)})
+
+
+def _cancel(request: web.Request, prompt_ids: Iterable[PromptId]) -> bool:
+    """Whether one of them was waiting or running."""
+    engine = request.app[ENGINE]
+    waiting, running = [], []
+    for prompt_id in dict.fromkeys(prompt_ids):
+        entry = engine.history.job(prompt_id)
+        if entry is not None and entry.state is JobState.PENDING:
+            waiting.append(prompt_id)
+        elif entry is not None and entry.state is JobState.IN_PROGRESS:
+            running.append(prompt_id)
+    if waiting:  # first: what ends below makes room, and none of these may start in it
+        engine.remove_pending(waiting)
+    for prompt_id in running:
+        engine.interrupt(prompt_id)
+    return bool(waiting or running)
+
+
+def _listed(body: bytes) -> list[PromptId]:
+    """The ids of a body. Whatever a prompt may be called is one.
+
+    :raises JobRefused: it is no such body.
+    """
+    try:
+        said = wire.decode_json(body)
+    except BadRequest:
+        raise JobRefused("Request body must be valid JSON") from None
+    listed = said.get("job_ids") if isinstance(said, dict) else None
+    if not isinstance(listed, list):
+        raise JobRefused("job_ids must be a list")
+    wrong = [one for one in listed if not wire.is_prompt_id(one)]
+    if wrong:
+        raise JobRefused("job_ids contains invalid id(s)",
+                         invalid_ids=[str(one)[:_LONGEST_ECHO] for one in wrong[:_MOST_NAMED]])
+    return [PromptId(one) for one in listed]
+
+
+# -- which jobs ----------------------------------------------------------------------------------------------------
+
+
+def query_of(request: web.Request) -> JobQuery:
+    """The jobs that a request wants.
+
+    :raises JobRefused: a parameter makes no sense.
+    """
+    said = request.query
+    states = _states(said.get("status", ""))
+    workflow_id = said.get("workflow_id") or None
+    order = _ORDERS.get(said.get("sort_by", "created_at").lower())
+    if order is None:
+        raise JobRefused("sort_by must be 'created_at' or 'execution_duration'")
+    descending = _DIRECTIONS.get(said.get("sort_order", "desc").lower())
+    if descending is None:
+        raise JobRefused("sort_order must be 'asc' or 'desc'")
+    limit = _integer(said.get("limit"), "limit")
+    if limit is not None and limit <= 0:
+        raise JobRefused("limit must be a positive integer")
+    return JobQuery(states=states, workflow_id=workflow_id, order=order, descending=descending, limit=limit,
+                    offset=max(0, _integer(said.get("offset"), "offset") or 0))
+
+
+def _states(text: str) -> frozenset[JobState] | None:
+    if not text:
+        return None
+    named = dict.fromkeys(one for part in text.split(",") if (one := part.strip().lower()))
+    wrong = [one for one in named if one not in _STATES]
+    if wrong:
+        valid = ", ".join(_STATES)
+        raise JobRefused(f"Invalid status value(s): {', '.join(wrong)[:_LONGEST_ECHO]}. Valid values: {valid}")
+    return frozenset(_STATES[one] for one in named)
+
+
+def _integer(text: str | None, name: str) -> int | None:
+    if text is None:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise JobRefused(f"{name} must be an integer") from None
+
