@@ -47,6 +47,8 @@ class PromptSubmission(Struct, kw_only=True):
     prompt_id: PromptId | None = None
     number: float | None = None
     """Smaller ones run first; by default the engine counts."""
+    line: str | None = None
+    """Prompts of one line run one after the other, whatever else may run side by side."""
     front: bool = False
     """Run before whatever was counted so far."""
     extra_data: dict[str, Any] = {}
@@ -189,7 +191,8 @@ class Engine:
         if not self._is_open:
             raise EngineClosed
         self._apply(stimuli.PromptSubmitted(
-            prompt_id=prompt_id, client_id=submission.client_id, number=number, scope=scope,
+            prompt_id=prompt_id, client_id=submission.client_id, line=submission.line, number=number,
+            scope=scope,
             outputs=verdict.outputs, order=checked.whole_order))
         return Accepted(prompt_id=prompt_id, number=number, node_errors=verdict.node_errors)
 

@@ -46,16 +46,23 @@ class NodeInterface:
     :param hidden: values that the function gets beside its inputs, by parameter: what selects each.
     :param has_own_identity: the node's id counts in its signature.
     :param is_shareable: two prompts that reach the same signature at the same time may share one call.
+    :param for_given: what is declared for a node that is given these inputs, where that depends on them. This one says
+        then what a name may be declared as, whatever else is given.
+    :param misfits: names that no declaration has a place for.
+    :param has_groups: names may be `group.name`.
     """
 
     __slots__ = (
         "_compile",
+        "_for_given",
         "_optional",
         "_required",
         "accepts_everything",
+        "has_groups",
         "has_own_identity",
         "hidden",
         "is_shareable",
+        "misfits",
         "required_names",
         "specs",
     )
@@ -63,7 +70,9 @@ class NodeInterface:
     def __init__(self, required: Mapping[str, Any], optional: Mapping[str, Any],
                  compile_spec: Callable[[str, Any, bool], InputSpec], *, hidden: Mapping[str, Any] | None = None,
                  has_own_identity: bool = False, is_shareable: bool = True,
-                 accepts_everything: bool = False) -> None:
+                 accepts_everything: bool = False,
+                 for_given: "Callable[[Mapping[str, Any]], NodeInterface] | None" = None,
+                 misfits: Sequence[str] = (), has_groups: bool = False) -> None:
         self._required = required
         self._optional = optional
         self._compile = compile_spec
@@ -74,6 +83,18 @@ class NodeInterface:
         self.has_own_identity = has_own_identity
         self.is_shareable = is_shareable
         self.accepts_everything = accepts_everything
+        self._for_given = for_given
+        self.misfits = misfits
+        self.has_groups = has_groups
+
+    @property
+    def depends_on_given(self) -> bool:
+        """What is declared depends on what a node is given."""
+        return self._for_given is not None
+
+    def for_given(self, inputs: Mapping[str, Any]) -> "NodeInterface":
+        """What is declared for a node that is given these inputs."""
+        return self if self._for_given is None else self._for_given(inputs)
 
     def spec(self, name: str) -> InputSpec | None:
         """The declaration of an input, or None if there is none."""
@@ -183,7 +204,7 @@ class NodeDefinition:
     hidden_values: Callable[[NodeInterface, PromptScope, NodeId, bool], dict[str, Any]]
     """Values of the hidden inputs; the last argument asks for the reduced ones that hooks get."""
     info: Callable[[], Mapping[str, Any]]
-    """How clients are told of it. Plain code of the node."""
+    """How clients are told of it; the same object again says that nothing changed. Plain code of the node."""
     creates_in_place: bool = False
     """The constructor is `object`'s own, so that it may be called anywhere."""
     is_output: bool = False

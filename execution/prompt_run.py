@@ -138,13 +138,14 @@ class PromptRun:
     """One prompt from its submission to its end."""
 
     __slots__ = ("arrival", "calls", "client_id", "definitions", "ending", "executed", "fingerprints", "interfaces",
-                 "interrupted", "lane_calls", "movable", "nodes", "number", "order", "outputs", "places", "prompt_id",
-                 "remaining_path", "roots_left", "scope", "signatures", "started", "waits_for")
+                 "interrupted", "lane_calls", "line", "movable", "nodes", "number", "order", "outputs", "places",
+                 "prompt_id", "remaining_path", "roots_left", "scope", "signatures", "started", "waits_for")
 
     def __init__(self, submitted: PromptSubmitted, arrival: int) -> None:
         self.prompt_id: PromptId = submitted.prompt_id
         self.client_id: ClientId | None = submitted.client_id
         self.number = submitted.number
+        self.line = submitted.line
         self.arrival = arrival
         self.scope = submitted.scope
         self.outputs = submitted.outputs

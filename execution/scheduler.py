@@ -7,7 +7,6 @@
 - the pools' tokens, and the cache of outputs.
 """
 
-import heapq
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -20,6 +19,7 @@ from .events import NodeError, Outcome
 from .identifiers import CallId, NodeId, PromptId
 from .node_values import OutputRecord
 from .output_cache import OutputCache
+from .pending_prompts import PendingPrompts
 from .prompt_run import Call, CallState, NodeRun, NodeState, PromptRun
 from .resource_pools import Needs, ResourcePools
 from .signatures import Signature
@@ -62,7 +62,7 @@ class Scheduler:
         self._moves_left = 0
         self._unmoved: dict[PromptId, PromptRun] = {}  # running ones with nodes that wait for nothing but a turn
         self._most_open = 1 if settings.max_running_prompts == 1 else MOST_OPEN_PROMPTS
-        self._pending: list[tuple[float, int, PromptRun]] = []  # a heap
+        self._pending = PendingPrompts()
         self._runs: dict[PromptId, PromptRun] = {}  # pending and running
         self._running: dict[PromptId, PromptRun] = {}
         self._busy = 0
@@ -93,7 +93,7 @@ class Scheduler:
 
     def pending(self) -> list[QueueEntry]:
         """Pending prompts, the next one first."""
-        return [_entry(run) for _, _, run in sorted(self._pending, key=lambda one: one[:2])]
+        return [_entry(run) for run in self._pending.in_order()]
 
     def place_of(self, prompt_id: PromptId, node_id: NodeId) -> events.NodePlace | None:
         """Where a node of a running prompt stands."""
@@ -131,7 +131,7 @@ class Scheduler:
             raise InvariantViolated(f"prompt {submitted.prompt_id} is active already")
         run = PromptRun(submitted, next(self._arrivals))
         self._runs[run.prompt_id] = run
-        heapq.heappush(self._pending, (run.number, run.arrival, run))
+        self._pending.add(run)
         self._announce(events.PromptQueued(
             prompt_id=run.prompt_id, client_id=run.client_id, number=run.number, prompt=run.scope.submitted,
             extra_data=run.scope.extra_data, outputs=run.outputs, remaining=self.remaining))
@@ -150,25 +150,22 @@ class Scheduler:
             self._out.append(commands.ComeBack())
 
     def _pending_removed(self, removed: stimuli.PendingRemoved) -> None:
-        wanted = None if removed.prompt_ids is None else set(removed.prompt_ids)
-        gone: list[tuple[float, int, PromptRun]] = []
-        kept: list[tuple[float, int, PromptRun]] = []
-        for entry in self._pending:
-            (gone if wanted is None or entry[2].prompt_id in wanted else kept).append(entry)
-        heapq.heapify(kept)
-        self._pending = kept
-        for _, _, run in gone:
+        gone = self._pending.remove(None if removed.prompt_ids is None else set(removed.prompt_ids))
+        for run in gone:
             del self._runs[run.prompt_id]
             self._announce(events.PromptDropped(prompt_id=run.prompt_id))
-        if gone or wanted is None:
+        if gone or removed.prompt_ids is None:
             self._announce(events.QueueChanged(remaining=self.remaining))
 
     def _start_prompts(self, stimulus: stimuli.Stimulus) -> None:
         # A submission answers first: its prompt starts with the turn that it asked for.
         if stimulus.__class__ is stimuli.PromptSubmitted:
             return
-        while self._pending and self._busy < self._most_busy and len(self._running) < self._most_open:
-            self._start(heapq.heappop(self._pending)[2])
+        while self._busy < self._most_busy and len(self._running) < self._most_open:
+            run = self._pending.take_next()
+            if run is None:
+                return
+            self._start(run)
             if self._tokens_moved:
                 self._tokens_moved = False
                 self._grant_tokens()
@@ -237,6 +234,7 @@ class Scheduler:
             return
         del self._running[run.prompt_id]
         del self._runs[run.prompt_id]
+        self._pending.finished(run)
         self.cache.end_prompt()
         place = run.interrupted.place if run.interrupted else run.place(run.outputs[0])
         was_interrupted = run.ending is Outcome.INTERRUPTED

@@ -28,6 +28,8 @@ class PromptSubmitted(Stimulus):
     outputs: Sequence[NodeId]
     order: Sequence[NodeId]
     """All nodes, sources first."""
+    line: str | None = None
+    """Prompts of one line run one after the other."""
 
 
 class TurnPassed(Stimulus):

@@ -221,7 +221,7 @@ class _Checker:
         self._outputs = set(checked.outputs)
         self._fits: dict[tuple[int, int], bool] = {}
         self._plans = {name: (interface, interface.specs) for name, interface in checked.interfaces.items()
-                       if checked.definitions[name].validate is None
+                       if checked.definitions[name].validate is None and not interface.depends_on_given
                        and never_fits(checked.definitions[name].needs) is None}
         self._impossible = {name: problem for name, definition in checked.definitions.items()
                             if (problem := never_fits(definition.needs)) is not None}
@@ -276,12 +276,14 @@ class _Checker:
         if node.class_type in self._impossible:
             self._add(node_id, _error("impossible_resources", "Node can never run",
                                       f"{node.class_type}: {self._impossible[node.class_type]}"))
-        interface = checked.interfaces[node.class_type]
+        interface = checked.interfaces[node.class_type].for_given(node.inputs)
         inputs, nodes, validate = node.inputs, checked.nodes, definition.validate
         for name in interface.required_names:
             if name not in inputs:
-                self._add(node_id, _error("required_input_missing", "Required input is missing", name,
-                                          input_name=name))
+                self._add(node_id, _error("required_input_missing", "Required input is missing",
+                                          name.rpartition(".")[2] if interface.has_groups else name, input_name=name))
+        for name in interface.misfits:
+            self._add(node_id, _error("invalid_dynamic_input", "Invalid dynamic input", name, input_name=_cut(name)))
         for name, value in inputs.items():
             spec = interface.spec(name)
             if value.__class__ is list:

@@ -33,6 +33,9 @@ CACHES = st.sampled_from([
     lambda: OutputCache(CacheRule.CLASSIC), lambda: OutputCache(CacheRule.COUNT, 3)])
 
 
+LINES = st.sampled_from([None, None, "a", "b"])
+
+
 class Chaos:
     """Draws what happens next, until every prompt is over."""
 
@@ -152,15 +155,16 @@ class Chaos:
 
 def several(strategy: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[list[stimuli.PromptSubmitted]]:
     """Up to four prompts, some of them the same one again."""
-    def submissions(drawn: list[tuple[dict[str, Any], bool, int]]) -> list[stimuli.PromptSubmitted]:
+    def submissions(drawn: list[tuple[dict[str, Any], bool, int, str | None]]) -> list[stimuli.PromptSubmitted]:
         made, previous = [], None
-        for index, (prompt, is_again, number) in enumerate(drawn):
+        for index, (prompt, is_again, number, line) in enumerate(drawn):
             previous = previous if is_again and previous is not None else prompt
             made.append(submission_of({node_id: {**entry, "inputs": dict(entry["inputs"])}
-                                       for node_id, entry in previous.items()}, f"p{index}", number))
+                                       for node_id, entry in previous.items()}, f"p{index}", number, line=line))
         return made
 
-    return st.lists(st.tuples(strategy, st.booleans(), st.integers(-2, 2)), min_size=1, max_size=4).map(submissions)
+    one = st.tuples(strategy, st.booleans(), st.integers(-2, 2), LINES)
+    return st.lists(one, min_size=1, max_size=4).map(submissions)
 
 
 @FEW

@@ -8,11 +8,23 @@ from typing import Any
 
 import pytest
 
-from execution import CallerSettings, Engine, EngineSettings, NodeStarted, Outcome, PromptRejected, commands
+from execution import (
+    CallerSettings,
+    Engine,
+    EngineSettings,
+    NodeStarted,
+    Outcome,
+    PromptId,
+    PromptRejected,
+    commands,
+    stimuli,
+)
 from execution.node_lanes import ThreadLane
 from tests.execution.test_engine import running, shows
 from tests.execution.test_scheduler import show, started
 from tests.support.node_definitions import define, node
+from tests.support.random_graphs import submission_of
+from tests.support.scheduler_driver import SchedulerDriver
 
 
 def wide(nodes: int) -> dict[str, Any]:
@@ -77,6 +89,66 @@ async def test_other_work_of_the_loop_comes_between_the_nodes_of_a_wide_layer() 
         everyone.set()
         await studio.events.end_of(ids)
     assert len({count for count in seen if count}) >= 5
+
+
+# -- lines ------------------------------------------------------------------------------------------------------------
+
+
+def queued(*prompts: tuple[str, float, str | None], most: int = 4) -> Any:
+    driver = SchedulerDriver(max_running_prompts=most)
+    for prompt_id, number, line in prompts:
+        driver.submit(submission_of({"1": node("Async", a=prompt_id), "2": show("1")}, prompt_id, number, line=line))
+    driver.start_prompts()
+    return driver
+
+
+def finish(driver: Any, prompt_id: str) -> None:
+    driver.return_(driver.call_of(prompt_id, "1"))
+    driver.return_(driver.call_of(prompt_id, "2"))
+
+
+def test_prompts_of_one_line_run_one_after_the_other_and_others_pass_them_by() -> None:
+    driver = queued(("a1", 0, "a"), ("a2", 1, "a"), ("a3", 2, "a"), ("free", 3, None), ("b1", 4, "b"))
+    assert driver.running() == ["a1", "free", "b1"]
+    assert [entry.prompt_id for entry in driver.scheduler.pending()] == ["a2", "a3"]
+    finish(driver, "a1")
+    assert driver.running() == ["a2", "free", "b1"]
+    for prompt_id in ("a2", "a3", "free", "b1"):
+        finish(driver, prompt_id)
+    driver.check_nothing_is_left()
+
+
+def test_the_order_of_the_queue_holds_within_a_line() -> None:
+    driver = queued(("first", 5, "a"))
+    for prompt_id, number in (("late", 7), ("early", 6), ("front", -1)):
+        driver.submit(submission_of({"1": node("Async", a=prompt_id), "2": show("1")}, prompt_id, number, line="a"))
+    order = []
+    while driver.running():
+        order += driver.running()
+        finish(driver, driver.running()[0])
+    assert order == ["first", "front", "early", "late"]
+
+
+@pytest.mark.parametrize("removed", ["a2", "a3"])
+def test_removing_the_next_of_a_line_lets_the_one_behind_it_come(removed: str) -> None:
+    driver = queued(("a1", 0, "a"), ("a2", 1, "a"), ("a3", 2, "a"))
+    driver.apply(stimuli.PendingRemoved(prompt_ids=[PromptId(removed)]))
+    finish(driver, "a1")
+    assert driver.running() == [{"a2": "a3", "a3": "a2"}[removed]]
+
+
+def test_removing_one_that_waits_for_a_place_lets_the_one_behind_it_come() -> None:
+    driver = queued(("other", 0, None), ("a1", 1, "a"), ("a2", 2, "a"), most=1)
+    driver.apply(stimuli.PendingRemoved(prompt_ids=[PromptId("a1")]))
+    finish(driver, "other")
+    assert driver.running() == ["a2"]
+
+
+def test_an_interrupted_prompt_gives_its_line_free() -> None:
+    driver = queued(("a1", 0, "a"), ("a2", 1, "a"))
+    driver.cancel("a1")
+    driver.end_cancelled(driver.call_of("a1", "1"))
+    assert driver.running() == ["a2"]
 
 
 # -- checks of lazy inputs that await -------------------------------------------------------------------------------

@@ -106,7 +106,7 @@ def nodes(draw: st.DrawFn, kinds: st.SearchStrategy[str], sources: list[str]) ->
 
 
 def submission_of(prompt: dict[str, Any], prompt_id: str, number: float = 0,
-                  targets: list[str] | None = None) -> PromptSubmitted:
+                  targets: list[str] | None = None, line: str | None = None) -> PromptSubmitted:
     """What the engine tells the scheduler of a valid prompt."""
     read = read_graph(prompt, REGISTRY)
     interfaces = {name: definition.describe() for name, definition in read.definitions.items()}
@@ -114,7 +114,7 @@ def submission_of(prompt: dict[str, Any], prompt_id: str, number: float = 0,
     verdict = conclude(checked)
     scope = PromptScope(PromptId(prompt_id), prompt, {}, checked.nodes, checked.definitions, checked.interfaces)
     return PromptSubmitted(
-        prompt_id=PromptId(prompt_id), client_id=ClientId("client"), number=number, scope=scope,
+        prompt_id=PromptId(prompt_id), client_id=ClientId("client"), number=number, scope=scope, line=line,
         outputs=verdict.outputs, order=checked.whole_order)
 
 

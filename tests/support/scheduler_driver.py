@@ -216,6 +216,8 @@ class SchedulerDriver:
                 assert kinds == [PromptQueued]
                 if self._is_serial:
                     assert not self.running()
+                line = self.submitted[event.prompt_id].line
+                assert line is None or line not in [self.submitted[one].line for one in self.running()]
             case NodesCached():
                 assert NodesCached not in kinds
             case NodeStarted():
