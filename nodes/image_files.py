@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
-import logging
 import secrets
 import string
 import struct
@@ -25,6 +23,7 @@ from nodes.saved_files import (
     file_names,
     image_file_names,
     is_readable_name,
+    metadata_texts,
     plan_save,
     write_new_file,
 )
@@ -38,8 +37,6 @@ if TYPE_CHECKING:
     from PIL.PngImagePlugin import PngInfo
 
     ImageSource = str | os.PathLike[str] | IO[bytes]
-
-logger = logging.getLogger(__name__)
 
 Decoded = TypeVar("Decoded")
 
@@ -189,28 +186,25 @@ def png_metadata(prompt: Any, extra_pnginfo: Any) -> PngInfo | None:
 
     if not environment.save_metadata:
         return None
-    values = [] if prompt is None else [("prompt", prompt)]
-    if isinstance(extra_pnginfo, dict):
-        values += extra_pnginfo.items()
     chunks = PngInfo()
-    for key, value in values:
-        if 1 <= len(key) <= 79 and key.isascii() and key.isprintable():
-            # A pack may leave any object among the fingerprints in the prompt: it must not cost the picture.
-            chunks.add_text(key, json.dumps(value, default=str))
-        else:
-            logger.warning("not saved: metadata under %r, which cannot be the name of a PNG text", key[:100])
+    for key, text in metadata_texts(prompt, extra_pnginfo).items():
+        chunks.add_text(key, text)
     return chunks
+
+
+def to_picture(image: torch.Tensor) -> Image.Image:
+    """An image [H,W,C] of 3 or 4 channels as RGB or RGBA. Raises ValueError for other channels."""
+    from PIL import Image
+
+    if image.ndim != 3 or image.shape[-1] not in (3, 4):
+        raise ValueError(f"a file needs an image [height, width, 3 or 4], and this one is {list(image.shape)}")
+    return Image.fromarray(to_bytes(image).cpu().contiguous().numpy())
 
 
 def png_bytes(image: torch.Tensor, metadata: PngInfo | None, compress_level: int) -> bytes:
     """An image [H,W,C] of 3 or 4 channels as a PNG file. Raises ValueError for other channels."""
-    from PIL import Image
-
-    if image.ndim != 3 or image.shape[-1] not in (3, 4):
-        raise ValueError(f"a PNG needs an image [height, width, 3 or 4], and this one is {list(image.shape)}")
     stream = io.BytesIO()
-    pixels = to_bytes(image).cpu().contiguous().numpy()
-    Image.fromarray(pixels).save(stream, "PNG", pnginfo=metadata, compress_level=compress_level)
+    to_picture(image).save(stream, "PNG", pnginfo=metadata, compress_level=compress_level)
     return stream.getvalue()
 
 
@@ -241,6 +235,26 @@ class LoadImage:
     @classmethod
     def VALIDATE_INPUTS(cls, image: Any) -> bool | str:
         return _name_problem(image)
+
+
+class LoadImageOutput(LoadImage):
+    """LoadImage whose choices are files of the output folder; whoever asks for them adds ` [output]` to the name.
+
+    A name without that is one of the input folder, here too.
+    """
+
+    DESCRIPTION = "Loads an image file of the output folder, and its transparency as a mask."
+    EXPERIMENTAL = True
+    RESOURCES = {"cpu": 1}
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        choices = {
+            "route": "/internal/files/output",
+            "refresh_button": True,
+            "control_after_refresh": "first",
+        }
+        return {"required": {"image": ("COMBO", {"image_upload": True, "image_folder": "output", "remote": choices})}}
 
 
 class LoadImageMask:

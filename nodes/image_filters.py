@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from nodes.declared_inputs import combo, decimal, required, whole, with_options
 from nodes.resampling import resize
 
 if TYPE_CHECKING:
@@ -122,13 +123,8 @@ class ImageBlur:
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {
-            "required": {
-                "image": ("IMAGE", {}),
-                "blur_radius": ("INT", {"default": 1, "min": 1, "max": 31, "step": 1}),
-                "sigma": ("FLOAT", {"default": 1.0, "min": 0.1, "max": 10.0, "step": 0.1}),
-            }
-        }
+        return required(image=with_options("IMAGE"), blur_radius=whole(1, 1, 31, step=1),
+                        sigma=decimal(1.0, 0.1, 10.0, step=0.1))
 
     @classmethod
     def execute(cls, image: torch.Tensor, blur_radius: int, sigma: float) -> tuple[torch.Tensor]:
@@ -146,14 +142,8 @@ class ImageSharpen:
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {
-            "required": {
-                "image": ("IMAGE", {}),
-                "sharpen_radius": ("INT", {"default": 1, "min": 1, "max": 31, "step": 1}),
-                "sigma": ("FLOAT", {"default": 1.0, "min": 0.1, "max": 10.0, "step": 0.01}),
-                "alpha": ("FLOAT", {"default": 1.0, "min": 0.0, "max": 5.0, "step": 0.01}),
-            }
-        }
+        return required(image=with_options("IMAGE"), sharpen_radius=whole(1, 1, 31, step=1),
+                        sigma=decimal(1.0, 0.1, 10.0), alpha=decimal(1.0, 0.0, 5.0))
 
     @classmethod
     def execute(
@@ -176,14 +166,8 @@ class ImageBlend:
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
-        return {
-            "required": {
-                "image1": ("IMAGE", {}),
-                "image2": ("IMAGE", {}),
-                "blend_factor": ("FLOAT", {"default": 0.5, "min": 0.0, "max": 1.0, "step": 0.01}),
-                "blend_mode": ("COMBO", {"multiselect": False, "options": list(BLENDS)}),
-            }
-        }
+        return required(image1=with_options("IMAGE"), image2=with_options("IMAGE"),
+                        blend_factor=decimal(0.5, 0.0, 1.0), blend_mode=combo(list(BLENDS)))
 
     @classmethod
     def execute(

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     import torch
 
 IMAGE_METHODS = ["nearest-exact", "bilinear", "area", "bicubic", "lanczos"]
-"""What an image node offers; latents have `bislerp` instead of `lanczos`."""
+LATENT_METHODS = ["nearest-exact", "bilinear", "area", "bicubic", "bislerp"]
+"""What nodes offer for images, which have channels of colours, and for latents, whose channels are a vector."""
 
 CROPS = ["disabled", "center"]
 

@@ -1,4 +1,5 @@
-"""Names of files that nodes read and write: which file a name means, and which name a new file gets.
+"""Names of files that nodes read and write: which file a name means, which name a new file gets, and what it says of
+its origin.
 
 A name comes from a prompt, so it is a stranger's: no name leaves its folder, by `..`, as an absolute path or
 by a symbolic link. A new file never replaces one that exists, however many prompts save at once.
@@ -6,14 +7,18 @@ by a symbolic link. A new file never replaces one that exists, however many prom
 
 from __future__ import annotations
 
+import json
+import logging
 import mimetypes
 import os
 import re
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from nodes.environment import environment
+
+logger = logging.getLogger(__name__)
 
 BATCH_NUMBER = "%batch_num%"
 
@@ -181,3 +186,29 @@ def write_new_file(folder: str, name: str, counter: int, extension: str, content
             path.unlink(missing_ok=True)
             raise
         return file_name, counter
+
+
+# --- metadata --------------------------------------------------------------------------------------------
+
+
+def saved_metadata(prompt: Any, extra_pnginfo: Any) -> dict[str, Any]:
+    """What a saved file says of its origin: `prompt`, unless it is None, and every key of `extra_pnginfo`."""
+    values = {} if prompt is None else {"prompt": prompt}
+    if isinstance(extra_pnginfo, dict):
+        values.update((str(key), value) for key, value in extra_pnginfo.items())
+    return values
+
+
+def metadata_texts(prompt: Any, extra_pnginfo: Any) -> dict[str, str]:
+    """`saved_metadata` as JSON in ASCII, key by key; nothing with --disable-metadata.
+
+    Keys that no format can have as a name are left out: longer than 79 characters, or not printable ASCII.
+    """
+    texts = {}
+    for key, value in saved_metadata(prompt, extra_pnginfo).items() if environment.save_metadata else ():
+        if 1 <= len(key) <= 79 and key.isascii() and key.isprintable():
+            # A pack may leave any object among the fingerprints in the prompt: it must not cost the file.
+            texts[key] = json.dumps(value, default=str)
+        else:
+            logger.warning("not saved: metadata under %r, which cannot be a name in a file", key[:100])
+    return texts

@@ -21,7 +21,7 @@ def as_object_info(node: type) -> dict:
     for declaration in (one for group in ("required", "optional") for one in inputs.get(group, {}).values()):
         if len(declaration) == 2 and isinstance(declaration[1], dict):
             declaration[1].pop("tooltip", None)
-            if "image_upload" in declaration[1]:
+            if isinstance(declaration[0], list) and any(option.endswith("_upload") for option in declaration[1]):
                 declaration[0] = []
     return_types = list(node.RETURN_TYPES)
     return {
@@ -45,6 +45,7 @@ def test_interface_is_the_contract_s(name):
     assert display_name == wanted["display_name"]
     assert wanted.get("function", "execute") == node.FUNCTION
     assert bool(getattr(node, "INPUT_IS_LIST", False)) == wanted.get("input_is_list", False)
+    assert getattr(node, "EXPERIMENTAL", False) == wanted.get("experimental", False)
     # Packs call `execute` of what was a schema node on the class.
     assert inspect.ismethod(getattr(node, node.FUNCTION)) == (wanted["kind"] == "schema")
 

@@ -1,16 +1,15 @@
-"""Making, resizing and arranging images, against the formulas of the contract by hand."""
+"""Making, measuring and resizing images, against the formulas of the contract by hand."""
 
 import pytest
 import torch
 
 from nodes.image import (
     EmptyImage,
-    ImageBatch,
-    ImageCrop,
+    GetImageSize,
     ImageInvert,
     ImageScale,
     ImageScaleBy,
-    RebatchImages,
+    ImageScaleToTotalPixels,
 )
 from nodes.resampling import resize
 
@@ -67,41 +66,27 @@ def test_invert_inverts_alpha_too_and_leaves_its_input():
 
 
 @pytest.mark.parametrize(
-    ("rectangle", "rows", "columns"),
+    ("size", "megapixels", "answered"),
     [
-        ((3, 2, 1, 1), slice(1, 3), slice(1, 4)),
-        ((9, 9, 4, 2), slice(2, 5), slice(4, 7)),
-        ((2, 2, 100, 100), slice(4, 5), slice(6, 7)),
+        ((1024, 1024), 0.25, (512, 512)),
+        # sqrt(10485 / 48) = 14.7797...: 8 and 6 times that are 118.24 and 88.68
+        ((8, 6), 0.01, (118, 89)),
+        # sqrt(1048576 / 21) = 223.4566...
+        ((7, 3), 1.0, (1564, 670)),
     ],
 )
-def test_crop_stays_inside(rectangle, rows, columns):
-    width, height, x, y = rectangle
-    image = noise(2, 5, 7, 3)
-    assert torch.equal(ImageCrop().crop(image, width, height, x, y)[0], image[:, rows, columns])
+def test_total_pixels_keep_the_ratio(size, megapixels, answered):
+    image = noise(1, size[1], size[0], 3)
+    (scaled,) = ImageScaleToTotalPixels.execute(image, "nearest-exact", megapixels)
+    assert (scaled.shape[2], scaled.shape[1]) == answered
+    assert torch.equal(scaled, resize(image, *answered, "nearest-exact"))
 
 
-def test_batch_joins_in_order_and_fits_the_second():
-    first, second = noise(1, 4, 4, 3), noise(2, 4, 10, 3, seed=2)
-    (joined,) = ImageBatch().batch(first, second)
-    assert torch.equal(joined[:1], first)
-    assert torch.equal(joined[1:], second[:, :, 3:7])
+def test_a_side_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="at least one pixel"):
+        ImageScaleToTotalPixels.execute(torch.zeros(1, 1, 16384, 3).expand(1, 1, 16384, 3), "bilinear", 0.0001)
 
 
-def test_batch_of_other_channels_is_refused():
-    with pytest.raises(ValueError, match="image1 has 3 channels and image2 4"):
-        ImageBatch().batch(noise(1, 4, 4, 3), noise(1, 4, 4, 4))
-
-
-def test_rebatch_keeps_order_and_leaves_the_rest_short():
-    images = [noise(3, 2, 2, 3, seed=3), noise(2, 2, 2, 3, seed=4)]
-    (batches,) = RebatchImages.execute(images, [2])
-    assert [batch.shape[0] for batch in batches] == [2, 2, 1]
-    assert torch.equal(torch.cat(batches), torch.cat(images))
-
-
-def test_rebatch_mixes_sizes_only_across_batches():
-    small, large = noise(1, 2, 2, 3), noise(1, 4, 6, 3)
-    (batches,) = RebatchImages.execute([small, large], [1])
-    assert [tuple(batch.shape) for batch in batches] == [(1, 2, 2, 3), (1, 4, 6, 3)]
-    with pytest.raises(ValueError, match="2x2, 6x4"):
-        RebatchImages.execute([small, large], [2])
+def test_size_is_told_to_whoever_calls_it_outside_of_a_prompt():
+    assert GetImageSize().get_size(noise(4, 3, 5, 3), unique_id="7") == (5, 3, 4)
+    assert GetImageSize().get_size(noise(1, 2, 2, 4)) == (2, 2, 1)

@@ -15,9 +15,11 @@ from PIL import Image, ImageFile
 from nodes.image_files import (
     LoadImage,
     LoadImageMask,
+    LoadImageOutput,
     NotAnImage,
     PreviewImage,
     SaveImage,
+    _all_frames,
     decode_channel,
     decode_image,
 )
@@ -79,6 +81,28 @@ def test_palette_with_transparency(transparency):
 
 def test_palette_without_transparency_has_no_mask():
     assert torch.equal(decode_image(file_of(picture(3, 3).quantize(4)))[1], torch.zeros(1, 64, 64))
+
+
+@pytest.mark.parametrize(("mode", "transparency"), [("RGB", (255, 0, 0)), ("L", 76)])
+def test_a_transparent_colour_without_a_palette_is_no_alpha(mode, transparency):
+    """But it is where one channel is asked for, and all become RGBA."""
+    image = Image.new("RGB", (2, 1), (255, 0, 0)).convert(mode)
+    image.putpixel((1, 0), 0)
+    stream = file_of(image, transparency=transparency)
+    pixels, mask = decode_image(stream)
+    assert torch.equal(pixels, floats(image.convert("RGB"))[None])
+    assert torch.equal(mask, torch.zeros(1, 64, 64))
+    assert decode_channel(stream, "alpha").tolist() == [[[1.0, 0.0]]]
+
+
+def test_a_palette_with_alpha_beside_it_has_a_mask():
+    """No format of Pillow opens as this mode, but its plugins may."""
+    image = picture(4, 3, mode="RGBA").convert("RGB").quantize(4).convert("PA")
+    alpha = picture(4, 3, mode="L", seed=2)
+    image.putalpha(alpha)
+    pixels, mask = _all_frames(image, None)
+    assert torch.equal(pixels, floats(image.convert("RGB"))[None])
+    assert torch.equal(mask, 1 - floats(alpha)[None])
 
 
 def test_sixteen_bit_grey_is_scaled_and_not_cut():
@@ -207,6 +231,19 @@ def test_load_image_mask_takes_one_channel(folders, channel):
     assert torch.equal(mask, 1 - values if channel == "alpha" else values)
 
 
+def test_load_image_mask_takes_the_first_frame():
+    frames = [picture(8, 6, seed=seed) for seed in range(2)]
+    stream = file_of(frames[0], "TIFF", save_all=True, append_images=frames[1:])
+    assert torch.equal(decode_channel(stream, "blue"), floats(frames[0].getchannel("B"))[None])
+
+
+def test_load_image_mask_reads_a_truncated_file_too():
+    image = picture(40, 40)
+    whole = file_of(image).getvalue()
+    red = decode_channel(io.BytesIO(whole[: len(whole) // 2]), "red")
+    assert torch.equal(red[0, :10], floats(image.getchannel("R"))[:10])
+
+
 def test_load_image_mask_without_alpha_is_empty_and_of_the_image_s_size(folders):
     picture(5, 4).save(folders.input_directory / "a.png")
     assert torch.equal(LoadImageMask().load_image("a.png", "alpha")[0], torch.zeros(1, 4, 5))
@@ -214,7 +251,21 @@ def test_load_image_mask_without_alpha_is_empty_and_of_the_image_s_size(folders)
         LoadImageMask().load_image("a.png", "luma")
 
 
-@pytest.mark.parametrize("node", [LoadImage, LoadImageMask])
+def test_load_image_output_reads_the_folder_that_the_name_says(folders):
+    folders.output_directory.mkdir()
+    made, given = picture(3, 2, seed=1), picture(3, 2, seed=2)
+    made.save(folders.output_directory / "a.png")
+    given.save(folders.input_directory / "a.png")
+    assert torch.equal(LoadImageOutput().load_image("a.png [output]")[0], floats(made)[None])
+    assert torch.equal(LoadImageOutput().load_image("a.png")[0], floats(given)[None])
+    made.save(folders.output_directory / "b.png")
+    assert LoadImageOutput.VALIDATE_INPUTS("b.png [output]") is True
+    assert LoadImageOutput.VALIDATE_INPUTS("b.png") == "Invalid image file: b.png"
+    digest = hashlib.sha256((folders.output_directory / "b.png").read_bytes()).hexdigest()
+    assert LoadImageOutput.IS_CHANGED("b.png [output]") == digest
+
+
+@pytest.mark.parametrize("node", [LoadImage, LoadImageMask, LoadImageOutput])
 def test_names_are_checked_before_anything_runs(folders, node):
     picture(2, 2).save(folders.input_directory / "a.png")
     (folders.base_directory / "outside.png").write_bytes(b"x")
@@ -293,6 +344,26 @@ def test_prompt_and_workflow_are_text_before_the_pixels(folders):
         b"workflow": b'{"nodes": ["\\u00e9"], "version": 0.4}',
         b"more": b"1",
     }
+
+
+@pytest.mark.parametrize(("node", "level"), [(SaveImage, 4), (PreviewImage, 1)])
+def test_pictures_are_compressed_at_the_level_of_their_node(folders, monkeypatch, node, level):
+    asked = []
+    save = Image.Image.save
+
+    def save_and_note(picture, *arguments, **options):
+        asked.append(options["compress_level"])
+        save(picture, *arguments, **options)
+
+    monkeypatch.setattr(Image.Image, "save", save_and_note)
+    node().save_images(noise(2, 4, 4, 3), "x")
+    assert asked == [level, level]
+
+
+def test_no_prefix_at_all_is_a_dot(folders):
+    assert SaveImage().save_images(noise(1, 2, 2, 3), "")["ui"]["images"] == [
+        {"filename": "._00001_.png", "subfolder": "", "type": "output"}
+    ]
 
 
 def test_odd_metadata_never_costs_the_picture(folders):
