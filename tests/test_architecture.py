@@ -19,9 +19,10 @@ LAYERS: dict[str, set[str]] = {
     "words": {"identifiers", "errors", "events"},
     "contracts": {"node_values", "node_interface", "node_context", "node_registry", "prompt_graph", "node_errors",
                   "graph_builder", "validation", "signatures", "value_size", "call_slices"},
-    "decisions": {"stimuli", "commands", "resource_pools", "token_queues", "output_cache", "prompt_run", "pending_prompts", "scheduler"},
-    "effects": {"clock", "node_caller", "node_code", "node_hooks", "node_instances", "node_lanes", "progress", "event_broadcast",
-                "loop_watchdog", "store", "engine"},
+    "decisions": {"stimuli", "commands", "resource_pools", "token_queues", "output_cache", "prompt_run",
+                  "pending_prompts", "scheduler"},
+    "effects": {"clock", "node_caller", "node_code", "node_hooks", "node_instances", "node_lanes", "progress",
+                "event_broadcast", "loop_watchdog", "store", "engine"},
 }
 """The files of execution/ by layer; an import goes to the same layer or to one above it in this list."""
 

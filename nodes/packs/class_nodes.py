@@ -7,15 +7,16 @@ from typing import Any
 
 from execution import ExecutionBlocker, Hook, InputSpec, NodeDefinition, NodeInterface, NodeResult, PromptScope
 
+from .class_info import ClassInfo
 from .dynamic_prompt import DynamicPrompt
 
 _CONVERSIONS: Mapping[str, type] = {"INT": int, "FLOAT": float, "STRING": str, "BOOLEAN": bool}
 _SECRETS = {"AUTH_TOKEN_COMFY_ORG": "auth_token_comfy_org", "API_KEY_COMFY_ORG": "api_key_comfy_org",
             "AUTH_TOKEN_STUDIO_ORG": "auth_token_comfy_org", "API_KEY_STUDIO_ORG": "api_key_comfy_org"}
-_PERSONAL = frozenset({"UNIQUE_ID", "PROMPT", "EXTRA_PNGINFO", "DYNPROMPT", "EXECUTION_LIST", *_SECRETS})
+PERSONAL_SELECTORS = frozenset({"UNIQUE_ID", "PROMPT", "EXTRA_PNGINFO", "DYNPROMPT", "EXECUTION_LIST", *_SECRETS})
 """Hidden inputs that tell one prompt from another: who takes them never shares a running call."""
 
-_HIDDEN_VALUES: Mapping[str, Callable[[PromptScope, str, bool], Any]] = {
+HIDDEN_VALUES: Mapping[str, Callable[[PromptScope, str, bool], Any]] = {
     "UNIQUE_ID": lambda scope, node_id, reduced: node_id,
     "PROMPT": lambda scope, node_id, reduced: {} if reduced else DynamicPrompt.of(scope).original_prompt,
     "DYNPROMPT": lambda scope, node_id, reduced: None if reduced else DynamicPrompt.of(scope),
@@ -48,16 +49,16 @@ def define_class_node(class_type: str, node_class: type, origin: str,
         class_type=class_type, origin=origin, describe=partial(_describe, node_class), create=node_class,
         creates_in_place=node_class.__init__ is object.__init__ and node_class.__new__ is object.__new__,
         function=lambda instance: getattr(instance, function_name), is_async=is_async, read_result=read_result,
-        hidden_values=_hidden_values, info=partial(_info, class_type, node_class, origin, display_name),
+        hidden_values=_hidden_values, info=ClassInfo(class_type, node_class, origin, display_name),
         is_output=getattr(node_class, "OUTPUT_NODE", False) is True,
         input_is_list=bool(getattr(node_class, "INPUT_IS_LIST", False)),
         output_types=node_class.RETURN_TYPES, output_is_list=tuple(getattr(node_class, "OUTPUT_IS_LIST", ())),
-        needs=_needs_of(class_type, node_class, is_async), validate=validate, fingerprint=fingerprint,
+        needs=needs_of(class_type, node_class, is_async), validate=validate, fingerprint=fingerprint,
         lazy_check=None if lazy_check is None else lambda instance: instance.check_lazy_status,
         lazy_check_is_async=inspect.iscoroutinefunction(lazy_check))
 
 
-def _needs_of(class_type: str, node_class: type, is_async: bool) -> tuple[tuple[str, int], ...]:
+def needs_of(class_type: str, node_class: type, is_async: bool) -> tuple[tuple[str, int], ...]:
     """Tokens that a call holds. Only what the class itself declares counts: a pack's subclass of a node that may
     overlap with others was not written with that in mind."""
     declared = node_class.__dict__.get("RESOURCES")
@@ -71,15 +72,22 @@ def _needs_of(class_type: str, node_class: type, is_async: bool) -> tuple[tuple[
 
 def _describe(node_class: Any) -> NodeInterface:
     types = node_class.INPUT_TYPES()
-    hidden = types.get("hidden") or {}
+    hidden = {name: _selector_of(declared) for name, declared in (types.get("hidden") or {}).items()}
     selectors = {selector for selector in hidden.values() if isinstance(selector, str)}
     return NodeInterface(
-        types.get("required") or {}, types.get("optional") or {}, _compile_input, hidden=hidden,
+        types.get("required") or {}, types.get("optional") or {}, compile_input, hidden=hidden,
         has_own_identity=bool(getattr(node_class, "NOT_IDEMPOTENT", False)) or "UNIQUE_ID" in selectors,
-        is_shareable=not getattr(node_class, "API_NODE", False) and not selectors & _PERSONAL)
+        is_shareable=not getattr(node_class, "API_NODE", False) and not selectors & PERSONAL_SELECTORS)
 
 
-def _compile_input(name: str, declared: Any, is_required: bool) -> InputSpec:
+def _selector_of(declared: Any) -> Any:
+    """What selects a hidden value: a text, also as the only member of a list, as the other generation shows it."""
+    if isinstance(declared, (list, tuple)) and len(declared) == 1:
+        return declared[0]
+    return declared
+
+
+def compile_input(name: str, declared: Any, is_required: bool) -> InputSpec:
     kind = declared[0]
     options = declared[1] if len(declared) > 1 and isinstance(declared[1], dict) else {}
     choices = None
@@ -100,9 +108,9 @@ def _compile_input(name: str, declared: Any, is_required: bool) -> InputSpec:
 
 def _hidden_values(interface: NodeInterface, scope: PromptScope, node_id: str, reduced: bool) -> dict[str, Any]:
     """Values of hidden inputs by parameter. What is selected by anything unknown gets none."""
-    return {name: _HIDDEN_VALUES[selector](scope, node_id, reduced)
+    return {name: HIDDEN_VALUES[selector](scope, node_id, reduced)
             for name, selector in interface.hidden.items()
-            if isinstance(selector, str) and selector in _HIDDEN_VALUES}
+            if isinstance(selector, str) and selector in HIDDEN_VALUES}
 
 
 def _hooks_of(node_class: type) -> tuple[Hook | None, Hook | None]:
@@ -155,30 +163,3 @@ def read_result(returned: Any) -> NodeResult:
     if returned.__class__ is not tuple and not isinstance(returned, list):
         returned = [returned[index] for index in range(len(returned))]
     return NodeResult(outputs=returned, ui=ui, expansion=expansion)
-
-
-def _info(class_type: str, node_class: Any, origin: str, display_name: str | None) -> dict[str, Any]:
-    """How `/object_info` shows a class."""
-    types = node_class.INPUT_TYPES()
-    returned = list(node_class.RETURN_TYPES)
-    is_list = list(getattr(node_class, "OUTPUT_IS_LIST", ()))
-    info = {
-        "input": types, "input_order": {category: list(inputs) for category, inputs in types.items()},
-        "is_input_list": bool(getattr(node_class, "INPUT_IS_LIST", False)), "output": returned,
-        "output_is_list": is_list or [False] * len(returned),
-        "output_name": list(getattr(node_class, "RETURN_NAMES", returned)), "name": class_type,
-        "display_name": class_type if display_name is None else display_name,
-        "description": getattr(node_class, "DESCRIPTION", ""), "python_module": origin,
-        "category": getattr(node_class, "CATEGORY", "sd"),
-        "output_node": getattr(node_class, "OUTPUT_NODE", False) is True,
-        "has_intermediate_output": bool(getattr(node_class, "HAS_INTERMEDIATE_OUTPUT", False)),
-        "search_aliases": list(getattr(node_class, "SEARCH_ALIASES", ()))}
-    if hasattr(node_class, "OUTPUT_TOOLTIPS"):
-        info["output_tooltips"] = node_class.OUTPUT_TOOLTIPS
-    info.update({key: True for key, name in (("deprecated", "DEPRECATED"), ("experimental", "EXPERIMENTAL"),
-                                             ("dev_only", "DEV_ONLY")) if getattr(node_class, name, False)})
-    if hasattr(node_class, "API_NODE"):
-        info["api_node"] = node_class.API_NODE
-    if hasattr(node_class, "ESSENTIALS_CATEGORY"):
-        info["essentials_category"] = node_class.ESSENTIALS_CATEGORY
-    return info

@@ -1,0 +1,5 @@
+"""What a video is."""
+
+from nodes.packs.schema.values import VideoInput
+
+__all__ = ["VideoInput"]
