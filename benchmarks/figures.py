@@ -452,6 +452,13 @@ async def validate(bench: Bench) -> list[Sample]:
     return samples
 
 
+@group("object-info")
+async def object_info(bench: Bench) -> list[Sample]:
+    whole, alone = await in_process.object_info(500, 50)
+    name = "object_info of 500 nodes that did not change, in process"
+    return [Sample(name, whole * 1e3, "ms", alone * 1e3, Bar(above=5), "their INPUT_TYPES alone")]
+
+
 @group("cancel")
 async def cancel(bench: Bench) -> list[Sample]:
     figures = await bench_workloads.WORKLOADS["cancel"](bench.context)

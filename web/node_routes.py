@@ -1,8 +1,10 @@
 """What nodes there are."""
 
+import asyncio
 import hashlib
 import logging
 from functools import partial
+from operator import is_not
 from typing import Any
 
 from aiohttp import web
@@ -19,11 +21,14 @@ routes = web.RouteTableDef()
 
 class NodeCatalogue:
     """Definitions of all classes as JSON. Each class is asked again for every request, since lists of files change;
-    the bytes of one that answered the same are used again."""
+    the bytes of one that answered the same are used again, and so is the whole if all did."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._known: dict[str, tuple[Any, bytes]] = {}
+        self._known: dict[str, tuple[Any, Any, bytes]] = {}
+        """What a class answered last, a copy of that, and its bytes."""
+        self._whole: tuple[list[bytes], bytes, str] = ([], b"{}", _tag_of(b"{}"))
+        """What it was made of last time, the bytes, and their ETag."""
         self._silent: set[NodeDefinition] = set()
         """Classes that did not answer in time. They are asked for by name alone: each time costs a thread."""
 
@@ -36,8 +41,12 @@ class NodeCatalogue:
                 log.error("class %s (%s) does not answer what it takes; it is left out from now on",
                           definition.class_type, definition.origin)
                 self._silent.add(definition)
-        body = b"{" + b",".join(one for one in members if isinstance(one, bytes)) + b"}"
-        return body, hashlib.blake2b(body, digest_size=16).hexdigest()
+        parts = [one for one in members if isinstance(one, bytes)]
+        known, body, tag = self._whole
+        if len(parts) != len(known) or any(map(is_not, parts, known)):
+            body, tag = await asyncio.to_thread(_joined, parts)
+            self._whole = (parts, body, tag)
+        return body, tag
 
     async def one(self, class_type: str) -> bytes:
         """The object with one class, empty if there is none of this name."""
@@ -60,14 +69,30 @@ class NodeCatalogue:
         try:
             info = self._engine.info_of(definition)
             known = self._known.get(name)
-            if known is not None and known[0] == info:
-                return known[1]
+            if known is not None and (known[0] is info or _is_same(known[1], info)):
+                return known[2]
             encoded = wire.dumps(name) + b":" + wire.dumps(info)
-            self._known[name] = (wire.plain_copy(info), encoded)
+            self._known[name] = (info, wire.plain_copy(info), encoded)
         except BaseException:  # asked for words, an object of a pack may raise SystemExit
             log.exception("class %s (%s) does not say what it takes; it is left out", name, definition.origin)
             return None
         return encoded
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    try:
+        return bool(one == other)
+    except Exception:  # what does not compare as a whole
+        return False
+
+
+def _joined(parts: list[bytes]) -> tuple[bytes, str]:
+    body = b"{" + b",".join(parts) + b"}"
+    return body, _tag_of(body)
+
+
+def _tag_of(body: bytes) -> str:
+    return hashlib.blake2b(body, digest_size=16).hexdigest()
 
 
 @routes.get("/object_info")

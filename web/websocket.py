@@ -57,6 +57,7 @@ class ClientConnection:
         self._timer: asyncio.Handle | None = None
         self._written_at = 0.0
         self._patience = 0.0
+        self._passing = 0
 
     def put(self, data: bytes, replaces: tuple[str, ...] | None = None, within: float = 0.0) -> None:
         """Have a frame sent. With a key it takes the place of an unsent one of the same key.
@@ -85,6 +86,12 @@ class ClientConnection:
             self._keyed[replaces] = entry
         if self._timer is None or within < self._patience:
             self._schedule(within)
+
+    def put_if_there_is_room(self, data: bytes) -> None:
+        """Have a frame sent, unless so much waits already that it is better lost."""
+        if self._bytes <= HIGH_WATER:
+            self._passing += 1
+            self.put(data, ("passing", str(self._passing)), PACE)
 
     def _schedule(self, within: float) -> None:
         if self._timer is not None:
@@ -178,6 +185,7 @@ class ClientConnections:
         elif kind is PromptDropped:
             assert isinstance(event, PromptDropped)
             self._client_of.pop(event.prompt_id, None)
+            self._encoder.forget(event.prompt_id)
         audience = self._encoder.audience_of(event)
         if audience is None:
             return
@@ -260,8 +268,22 @@ class ClientConnections:
         for connection in list(receivers):
             connection.put(frame, None, PACE)
 
+    def send_if_there_is_room(self, frame: bytes, client_id: ClientId) -> bool:
+        """Send what may be lost: a socket whose reader is slow goes without.
+
+        :returns: whether the client has a socket.
+        """
+        receivers = self._by_client.get(client_id, [])
+        for connection in list(receivers):
+            connection.put_if_there_is_room(frame)
+        return bool(receivers)
+
     def client_of(self, prompt_id: str) -> str | None:
         return self._client_of.get(PromptId(prompt_id))
+
+    def open_connections(self) -> list[ClientConnection]:
+        """The oldest first. On the loop."""
+        return list(self._all)
 
     # -- sockets ------------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from aiohttp import web
 
 from tests.web.live_server import Live, echo, shared_loop
 from web.app import TABLES
-from web.system_routes import _find_page_file
+from web.static_files import find_page_file
 
 ROUTES = [route for table in TABLES for route in table if isinstance(route, web.RouteDef)]
 GETS = sorted({route.path for route in ROUTES if route.method == "GET" and "{" not in route.path})
@@ -54,7 +55,12 @@ async def test_health_and_readiness(live: Live) -> None:
 async def test_features_say_the_size_limit(serve: Any) -> None:
     for megabytes, said in ((100.0, 104857600), (0.01, 10485.76)):
         async with serve(max_upload_size=megabytes) as live:
-            assert (await live.get("/features")).json() == {"supports_preview_metadata": True, "max_upload_size": said}
+            assert (await live.get("/features")).json() == {
+                "supports_preview_metadata": True,
+                "max_upload_size": said,
+                "node_replacements": True,
+                "assets": False,
+            }
 
 
 async def test_system_stats(live: Live) -> None:
@@ -121,7 +127,6 @@ async def test_the_page(shared: Live, path: str) -> None:
         "/~root",
         "/C:%5Cwindows",
         "/api/index.html%00",
-        "/internal/logs",
         "/jobs",
         "/queue/",
         "/queue%2f",
@@ -163,14 +168,14 @@ def test_no_link_leads_out_of_the_page(tmp_path: Path) -> None:
         ".",
         "..",
     ):
-        assert _find_page_file(page, path) is None, path
+        assert find_page_file(page, path) is None, path
     for path, found in (
         ("", "index.html"),
         ("inner/ok.js", "inner/ok.js"),
         ("inside.js", "inner/ok.js"),
         ("inner/../index.html", "index.html"),
     ):
-        assert _find_page_file(page, path) == (page / found).resolve()
+        assert find_page_file(page, path) == (page / found).resolve()
 
 
 # -- twins and methods ---------------------------------------------------------------------------------------
@@ -262,3 +267,30 @@ async def test_any_shorter_text_is_a_client_id(shared: Live, client_id: str) -> 
     async with shared.http.ws_connect("/ws", params={"clientId": client_id}) as socket:
         first = await socket.receive_json()
         assert first["data"]["sid"] == client_id or (not client_id and len(first["data"]["sid"]) == 32)
+
+
+# -- memory ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "times"),
+    [
+        ({}, 0),
+        ({"unload_models": False, "free_memory": False}, 0),
+        ({"unload_models": True}, 1),
+        ({"free_memory": True}, 1),
+        ({"unload_models": True, "free_memory": True}, 1),
+    ],
+)
+async def test_memory_is_given_back_off_the_loop(
+    serve: Any, monkeypatch: pytest.MonkeyPatch, body: dict[str, bool], times: int
+) -> None:
+    threads: list[int] = []
+    monkeypatch.setattr(
+        "nodes.torch_threads.TorchThreads.release_memory", lambda self: threads.append(threading.get_ident())
+    )
+    async with serve() as live:
+        answer = await live.post("/free", body)
+        assert (answer.status, answer.body) == (200, b"")
+    assert len(threads) == times
+    assert threading.get_ident() not in threads
