@@ -208,6 +208,8 @@ class NodeDefinition:
     creates_in_place: bool = False
     """The constructor is `object`'s own, so that it may be called anywhere."""
     is_output: bool = False
+    is_shown_again: bool = False
+    """What it shows is told again when its outputs come from the cache, though it is no output node."""
     input_is_list: bool = False
     output_types: Sequence[Any] = ()
     output_is_list: Sequence[bool] = ()

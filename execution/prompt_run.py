@@ -139,7 +139,8 @@ class PromptRun:
 
     __slots__ = ("arrival", "calls", "client_id", "definitions", "ending", "executed", "fingerprints", "interfaces",
                  "interrupted", "lane_calls", "line", "movable", "nodes", "number", "order", "outputs", "places",
-                 "prompt_id", "remaining_path", "roots_left", "scope", "signatures", "started", "waits_for")
+                 "prompt_id", "remaining_path", "roots_left", "scope", "shown_at_end", "signatures", "started",
+                 "waits_for")
 
     def __init__(self, submitted: PromptSubmitted, arrival: int) -> None:
         self.prompt_id: PromptId = submitted.prompt_id
@@ -165,6 +166,8 @@ class PromptRun:
         """Cancelled calls that must end, or be abandoned, before this prompt may finish."""
         self.lane_calls = 0
         """Calls on a lane or waiting for tokens: with any, the prompt holds a place among the running ones."""
+        self.shown_at_end: Sequence[NodeId] = ()
+        """Cached nodes that are no output nodes, and whose results are shown again all the same."""
         self.movable: list[NodeRun] = []
         """Nodes that wait for nothing, and whose turn has not come yet."""
         self.started = False
@@ -423,7 +426,8 @@ class PromptRun:
             raise NodeNotFoundError(f"Node {node_id} not found")
         signature = self.signatures[node_id]
         class_type = graph_node.class_type
-        node = NodeRun(self, graph_node, self.definitions[class_type], self.interfaces[class_type],
+        interface = self.interfaces[class_type].for_given(graph_node.inputs)
+        node = NodeRun(self, graph_node, self.definitions[class_type], interface,
                        self.place(node_id), signature, self.remaining_path.get(node_id, 0))
         node.is_repeat = known is not None
         node.is_kept = cache.rule is not CacheRule.NONE and is_transient(signature)

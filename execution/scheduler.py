@@ -198,6 +198,7 @@ class Scheduler:
             cache = self.cache
             cached = [node_id for node_id in run.scope.nodes if signatures[node_id] in cache]
             self._announce(events.NodesCached(prompt_id=run.prompt_id, nodes=cached))
+            run.shown_at_end = [node_id for node_id in cached if self._is_shown_again(run, node_id)]
             movable = run.stage_roots(cache)
         except Exception as error:  # a prompt that cannot be started must not be one that runs for ever
             self._fail(run, run.outputs[0], _own_error(error))
@@ -232,6 +233,8 @@ class Scheduler:
                 return
         if run.calls or run.waits_for:
             return
+        if run.ending is Outcome.SUCCEEDED:
+            self._show_again(run)
         del self._running[run.prompt_id]
         del self._runs[run.prompt_id]
         self._pending.finished(run)
@@ -245,6 +248,18 @@ class Scheduler:
         self._out.append(commands.KeepInstances(
             {node_id: one.class_type for node_id, one in run.scope.nodes.items()}))
         run.dissolve()
+
+    @staticmethod
+    def _is_shown_again(run: PromptRun, node_id: NodeId) -> bool:
+        definition = run.definitions[run.class_of(node_id)]
+        return definition.is_shown_again and not definition.is_output
+
+    def _show_again(self, run: PromptRun) -> None:
+        for node_id in run.shown_at_end:
+            record = self.cache.lookup(run.signatures[node_id])
+            if record is not None and record.ui is not None:
+                self._announce(events.NodeFinished(prompt_id=run.prompt_id, place=run.place(node_id), ui=record.ui,
+                                                   is_output=False, from_cache=True))
 
     # -- a prompt ends before it is done ----------------------------------------------------------------------
 

@@ -394,6 +394,23 @@ async def test_28_the_same_again_shows_the_same() -> None:
     assert (calls, shown.values) == ([1], [1])
 
 
+async def test_what_an_intermediate_node_showed_is_told_again_at_the_very_end_when_it_is_cached() -> None:
+    shown = Shown()
+
+    def between(a: Any) -> dict[str, Any]:
+        return {"ui": {"text": [f"saw {a}"]}, "result": (a,)}
+
+    prompt = {"1": node("Between", a=1), "2": node("Plain", a=["1", 0]), "3": node("Show", a=["2", 0])}
+    async with studio_with(Between=make_node(between, HAS_INTERMEDIATE_OUTPUT=True), Plain=make_node(between),
+                           Show=shown.node()) as (_, client):
+        first = await client.run(prompt)
+        again = await client.run(prompt)
+    assert first.shown == {"1": {"text": ["saw 1"]}, "2": {"text": ["saw 1"]}, "3": {"shown": ["1"]}}
+    assert again.shown == {"3": {"shown": ["1"]}, "1": {"text": ["saw 1"]}}
+    assert [message["node"] for message in again.of("executed")] == ["3", "1"]
+    assert again.started == []
+
+
 async def test_29_new_ids_still_match_unless_the_id_counts() -> None:
     calls, count = counting()
     own_calls, own = counting(NOT_IDEMPOTENT=True)
