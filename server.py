@@ -16,15 +16,23 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from web.start_options import build_parser
 
 if TYPE_CHECKING:
+    import ssl
+
     from execution import Engine, NodeRegistry
-    from nodes.packs.loader import PackReport
+    from nodes.packs.pack_registry import PackRegistry
+    from nodes.packs.pack_reports import PackReport
+    from nodes.packs.pack_shelf import PackShelf
+    from web.log_book import LogBook
     from web.waiting_room import WaitingRoom
+
+    NowLoading = Callable[[str | Callable[[], str]], None]
 
 log = logging.getLogger("studio")
 
@@ -49,13 +57,17 @@ def configure_environment(options: Namespace) -> None:
     from nodes.preview_folder import open_temp_folder
 
     environment.place_under((options.base_directory or Path.cwd()).expanduser().resolve())
-    for name in ("input", "output", "temp", "user"):
+    for name in ("input", "output", "temp", "user", "models"):
         chosen = getattr(options, f"{name}_directory")
         if chosen is not None:
             setattr(environment, f"{name}_directory", chosen.expanduser().resolve())
     environment.save_metadata = not options.disable_metadata
     environment.allow_private_urls = options.allow_private_urls
     environment.preview_size = options.preview_size
+    if options.cpu or options.cuda_device not in (None, "all"):
+        # Read when torch looks for GPUs, which is later.
+        os.environ["CUDA_VISIBLE_DEVICES"] = os.environ["HIP_VISIBLE_DEVICES"] = \
+            "" if options.cpu else options.cuda_device
     try:
         for folder in (environment.input_directory, environment.output_directory,
                        environment.base_directory / "custom_nodes"):
@@ -76,7 +88,7 @@ def make_engine(options: Namespace, registry: "NodeRegistry", torch_threads: Any
 
     if options.cache_none:
         cache = OutputCache(CacheRule.NONE)
-    elif options.cache_classic:
+    elif options.cache_classic or options.high_ram:
         cache = OutputCache(CacheRule.CLASSIC)
     elif options.cache_lru:
         cache = OutputCache(CacheRule.COUNT, options.cache_lru)
@@ -100,36 +112,90 @@ def register_built_in_nodes(registry: "NodeRegistry") -> None:
         registry.add(define_class_node(name, node_class, "nodes", DISPLAY_NAMES.get(name)), built_in=True)
 
 
-def find_packs(options: Namespace) -> Sequence[Path]:
+def make_registry(options: Namespace) -> "PackRegistry":
+    """With the built-in nodes. Leaves with a sentence if the names of those that are left out cannot be read."""
+    from nodes.packs.pack_registry import PackRegistry, read_left_out
+
+    left_out: frozenset[str] = frozenset()
+    if options.disabled_nodes_config is not None:
+        try:
+            left_out = read_left_out(options.disabled_nodes_config.expanduser())
+        except (OSError, ValueError) as error:
+            raise SystemExit(f"hanzo-studio: --disabled-nodes-config: {error}") from None
+    registry = PackRegistry(left_out)
+    register_built_in_nodes(registry)
+    return registry
+
+
+def packs_that_may_load(options: Namespace) -> "Sequence[str] | None":
+    """Names of packs; None for all."""
+    return options.whitelist_custom_nodes if options.disable_all_custom_nodes else None
+
+
+def find_packs(options: Namespace, now_loading: "NowLoading" = lambda what: None) -> Sequence[Path]:
     """Packs to load; their prestartup scripts have run afterwards."""
     from nodes.packs import loader, model_folders
 
     model_folders.place_categories()
-    for file in options.extra_model_paths_config:
-        try:
-            model_folders.add_extra_paths(file)
-        except (OSError, ValueError) as error:
-            raise SystemExit(f"hanzo-studio: --extra-model-paths-config: {error}") from None
-    only = options.whitelist_custom_nodes if options.disable_all_custom_nodes else None
-    packs = loader.find_packs(model_folders.pack_folders(), only)
-    loader.run_prestartup_scripts(packs)
+    try:
+        model_folders.add_all_extra_paths(options.extra_model_paths_config)
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"hanzo-studio: --extra-model-paths-config: {error}") from None
+    packs = loader.find_packs(model_folders.pack_folders(), packs_that_may_load(options))
+    loader.run_prestartup_scripts(packs, lambda progress: now_loading(progress.described))
     return packs
 
 
 async def load_packs(packs: Sequence[Path], engine: "Engine", app: Any, sockets: Sequence[socket.socket],
-                     now_loading: Callable[[str], None],
-                     stack: contextlib.AsyncExitStack) -> "Sequence[PackReport]":
-    from nodes.packs import loader, surface_modules
+                     now_loading: "NowLoading", stack: contextlib.AsyncExitStack, registry: "PackRegistry",
+                     options: Namespace) -> "PackShelf":
+    from nodes.packs import surface_modules
+    from nodes.packs.node_replacements import NODE_REPLACEMENTS
+    from nodes.packs.pack_shelf import PackShelf
     from web.app import add_routes
-    from web.app_keys import CONNECTIONS
+    from web.app_keys import CONNECTIONS, PACK_TABLES, PROMPT_GATE
     from web.messenger import Messenger
+    from web.pack_files import PackTables
 
     address, port = sockets[0].getsockname()[:2]
-    surface = surface_modules.install(Messenger(engine, app[CONNECTIONS]), app=app, address=address, port=port)
+    surface = surface_modules.install(Messenger(engine, app[CONNECTIONS]), app=app, address=address, port=port,
+                                      options=options)
     stack.callback(surface.remove)
-    reports = await loader.load_packs(packs, engine.registry, surface, lambda name: now_loading(f"loading pack {name}"))
+    if surface.hooks is not None:
+        app[PROMPT_GATE] = surface.hooks
+    shelf = PackShelf(registry, surface, only=packs_that_may_load(options),
+                      prompts_forget=engine.free_memory)
+    app[PACK_TABLES] = PackTables(web_directories=shelf.web_directories, directories=shelf.directories,
+                                  node_replacements=NODE_REPLACEMENTS)
+    await shelf.load(packs, lambda progress: now_loading(progress.described))
     add_routes(app, surface.prompt_server.routes)
-    return reports
+    return shelf
+
+
+async def reload_pack(shelf: "PackShelf", name: str) -> "PackReport":
+    """What the web layer asks for, with its own errors."""
+    from nodes.packs.pack_shelf import NoSuchPack, ReloadInProgress
+    from web.bad_request import BadRequest
+
+    try:
+        return await shelf.reload(name)
+    except NoSuchPack as error:
+        raise BadRequest("unknown_pack", str(error), status=404) from None
+    except ReloadInProgress as error:
+        raise BadRequest("packs_busy", str(error), status=409) from None
+
+
+def page_to_serve(options: Namespace) -> Path:
+    """The folder of the page. Leaves with a sentence if it is not there."""
+    from web.front_end import NoFrontEnd, page_of
+
+    try:
+        page = page_of(options)
+    except NoFrontEnd as error:
+        raise SystemExit(f"hanzo-studio: {error}") from None
+    for warning in page.warnings:
+        log.warning("%s", warning)
+    return page.directory
 
 
 def leave_start_behind() -> None:
@@ -164,17 +230,22 @@ def collect_when_idle(engine: "Engine") -> None:
 
 @contextlib.asynccontextmanager
 async def open_studio(options: Namespace, sockets: Sequence[socket.socket],
-                      room: "WaitingRoom | None" = None) -> AsyncIterator[Studio]:
+                      room: "WaitingRoom | None" = None, log_book: "LogBook | None" = None,
+                      ssl_context: "ssl.SSLContext | None" = None) -> AsyncIterator[Studio]:
     """Everything that a running server is made of, on this loop and these listening sockets.
 
     :param room: what answers on the sockets until the application does; it is stopped then.
+    :param log_book: where log lines are kept already; None keeps them from now on.
+    :param ssl_context: encrypts connections.
     """
-    def now_loading(what: str) -> None:
+    def now_loading(what: "str | Callable[[], str]") -> None:
         if room is not None:
             room.what = what
 
     configure_environment(options)
-    packs = find_packs(options)
+    page = page_to_serve(options)
+    registry = make_registry(options)
+    packs = find_packs(options, now_loading)
     now_loading("importing torch")
     from nodes.torch_threads import TorchThreads
 
@@ -184,24 +255,38 @@ async def open_studio(options: Namespace, sockets: Sequence[socket.socket],
 
     from aiohttp import web
 
-    from execution import NodeRegistry
     from nodes.environment import environment
     from nodes.machine_facts import system_stats
+    from nodes.packs import model_folders
+    from nodes.packs.pack_shelf import other_packs
     from nodes.preview_folder import empty_temp_folder
     from web.app import create_app, finish_routes
-    from web.app_keys import WebSettings
+    from web.app_keys import PACKS, WebSettings
+    from web.feature_flags import read_flags
+    from web.log_book import LogBook
+    from web.pack_routes import Packs
 
-    registry = NodeRegistry()
-    register_built_in_nodes(registry)
     await torch_import
     torch_threads()  # async nodes run on this thread
     async with contextlib.AsyncExitStack() as stack:
+        log_book = log_book or stack.enter_context(LogBook().kept_from_logging())
         stack.callback(empty_temp_folder, environment.temp_directory)
         engine = await stack.enter_async_context(make_engine(options, registry, torch_threads))
         app = create_app(engine, WebSettings(
             directory_of=environment.directory_of, max_upload_size=options.max_upload_size * 2**20,
-            cors_origin=options.enable_cors_header, system_facts=lambda: system_stats(VERSION, sys.argv)))
-        reports = await load_packs(packs, engine, app, sockets, now_loading, stack) if packs else ()
+            cors_origin=options.enable_cors_header, user_directory=lambda: environment.user_directory,
+            is_multi_user=options.multi_user, feature_flags=read_flags(options.feature_flag)[0],
+            model_categories=lambda: model_folders.categories, list_model_files=model_folders.list_files,
+            release_memory=torch_threads.release_memory, log_book=log_book, page_directory=page,
+            compresses=options.enable_compress_response_body, is_offline=options.offline,
+            system_facts=lambda: system_stats(VERSION, sys.argv)))
+        if packs:
+            shelf = await load_packs(packs, engine, app, sockets, now_loading, stack, registry, options)
+            reports = shelf.reports()
+            app[PACKS] = Packs(listing=shelf.listing, reload=partial(reload_pack, shelf))
+        else:
+            reports = []
+            app[PACKS] = Packs(listing=partial(other_packs, (), packs_that_may_load(options)))
         finish_routes(app)
         if room is not None:
             room.stop()
@@ -209,7 +294,7 @@ async def open_studio(options: Namespace, sockets: Sequence[socket.socket],
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         for one in sockets:
-            await web.SockSite(runner, one).start()
+            await web.SockSite(runner, one, ssl_context=ssl_context).start()
         yield Studio(engine, registry, reports)
 
 
@@ -237,35 +322,50 @@ def bind(options: Namespace) -> list[socket.socket]:
     return sockets
 
 
-def urls_of(sockets: Sequence[socket.socket]) -> list[str]:
+def urls_of(sockets: Sequence[socket.socket], scheme: str = "http") -> list[str]:
     names = [one.getsockname() for one in sockets]
-    return [f"http://[{name[0]}]:{name[1]}" if ":" in name[0] else f"http://{name[0]}:{name[1]}" for name in names]
+    return [f"{scheme}://[{name[0]}]:{name[1]}" if ":" in name[0] else f"{scheme}://{name[0]}:{name[1]}"
+            for name in names]
 
 
-async def serve(options: Namespace, sockets: Sequence[socket.socket], room: "WaitingRoom", began: float) -> None:
+def open_page(url: str) -> None:
+    """Show the page in a browser, which may take its time to start."""
+    import threading
+    import webbrowser
+
+    here = url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
+    threading.Thread(target=webbrowser.open, args=(here,), name="studio-open-page", daemon=True).start()
+
+
+def stop_while_loading(number: int, frame: Any) -> None:
+    """Leave at once: nothing runs yet that would have to end, and the imports of torch and packs cannot be stopped."""
+    log.info("stopping before everything was loaded")
+    _leave_at_once()
+
+
+async def serve(options: Namespace, sockets: Sequence[socket.socket], room: "WaitingRoom", began: float,
+                log_book: "LogBook", ssl_context: "ssl.SSLContext | None" = None) -> None:
     """Run until the process is told to stop."""
     stop = asyncio.Event()
-    is_loading = True
-
-    def told_to_stop() -> None:
-        stop.set()
-        if is_loading:  # nothing runs yet that would have to end, and the import of torch cannot be stopped
-            log.info("stopping before everything was loaded")
-            _leave_at_once()
-
-    loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        with contextlib.suppress(NotImplementedError):
-            loop.add_signal_handler(number, told_to_stop)
-    async with open_studio(options, sockets, room) as studio:
-        is_loading = False
+        # Not the loop's handlers: they wait for the loop, which a pack that hangs in its import holds for ever.
+        signal.signal(number, stop_while_loading)
+    async with open_studio(options, sockets, room, log_book, ssl_context) as studio:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with contextlib.suppress(NotImplementedError):
+                asyncio.get_running_loop().add_signal_handler(number, stop.set)
         from execution import LoopWatchdog
 
         leave_start_behind()
         collect_when_idle(studio.engine)
         watchdog = LoopWatchdog()
+        urls = urls_of(sockets, "http" if ssl_context is None else "https")
         log.info("ready after %.1f s with %d nodes: %s", time.monotonic() - began, len(studio.registry),
-                 "  ".join(urls_of(sockets)))
+                 "  ".join(urls))
+        if options.quick_test_for_ci:
+            stop.set()
+        elif (options.auto_launch or options.windows_standalone_build) and not options.disable_auto_launch:
+            open_page(urls[0])
         await stop.wait()
         watchdog.stop()
         log.info("stopping")
@@ -284,18 +384,46 @@ def loop_factory(choice: str) -> Any:
     return uvloop.new_event_loop
 
 
+def prepare(options: Namespace) -> "ssl.SSLContext | None":
+    """Start the log, say what is accepted without effect, and answer what encrypts connections, if anything does.
+
+    Leaves with a sentence if a file that was named cannot be used.
+    """
+    from web.feature_flags import read_flags
+    from web.log_setup import configure_logging
+    from web.options_without_effect import warnings_of
+    from web.tls import NoCertificate, ssl_context_of
+
+    try:
+        configure_logging(options)
+        ssl_context = ssl_context_of(options)
+    except OSError as error:
+        raise SystemExit(f"hanzo-studio: --verbose: {error.filename} cannot be written: {error.strerror}") from None
+    except NoCertificate as error:
+        raise SystemExit(f"hanzo-studio: {error}") from None
+    for warning in [*warnings_of(options), *read_flags(options.feature_flag)[1]]:
+        log.warning("%s", warning)
+    return ssl_context
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     began = time.monotonic()
-    options = build_parser().parse_args(arguments)
-    logging.basicConfig(level=options.verbose, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
-                        datefmt="%H:%M:%S")
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["packs"]:
+        from nodes.packs.pack_command import run_pack_command
+
+        raise SystemExit(run_pack_command(words[1:]))
+    options = build_parser().parse_args(words)
+    ssl_context = prepare(options)
+    from web.log_book import LogBook
     from web.waiting_room import WaitingRoom
 
     sockets = bind(options)
-    room = WaitingRoom(sockets)
+    room = WaitingRoom(sockets, ssl_context)
     room.start()
-    with asyncio.Runner(loop_factory=loop_factory(options.loop)) as runner:
-        runner.run(serve(options, sockets, room, began))
+    with LogBook().kept_from_logging() as log_book, log_book.kept_from_printing(), \
+            asyncio.Runner(loop_factory=loop_factory(options.loop)) as runner:
+        runner.run(serve(options, sockets, room, began, log_book, ssl_context))
     import threading
 
     if threading.active_count() > 1:  # a node that cannot be stopped: its thread would crash in the interpreter's end
@@ -303,8 +431,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _leave_at_once() -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with contextlib.suppress(Exception):  # a signal may have come while the stream was being written to
+        sys.stdout.flush()
+        sys.stderr.flush()
     os._exit(0)
 
 

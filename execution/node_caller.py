@@ -26,7 +26,7 @@ from .node_context import CallDesk, InterruptProcessing, NodeCall, OpenCalls, bo
 from .node_errors import describe_error
 from .node_hooks import CallerSettings, HookLate, NodeHooks
 from .node_instances import NodeInstances
-from .node_interface import NodeDefinition
+from .node_interface import NodeDefinition, revisions_of
 from .node_lanes import CallTimedOut, LoopMailbox, NodeLanes, ThreadLane
 from .node_registry import NodeRegistry
 from .node_values import NodeResult
@@ -386,7 +386,7 @@ class LocalNodeCaller:
                 scope = command.scope
                 sign = partial(
                     sign_all, command.sign_order, scope.nodes, {}, run=command.run_label,
-                    fingerprints={**command.given, **fingerprints},
+                    fingerprints={**command.given, **fingerprints}, revisions=revisions_of(scope.definitions),
                     identities={name: one.has_own_identity for name, one in scope.interfaces.items()})
                 signatures = await self.hooks.compute(sign)
             ending: stimuli.CallEnding = stimuli.FingerprintsTaken(

@@ -185,6 +185,11 @@ class PromptScope:
         return iter(self.parents)
 
 
+def revisions_of(definitions: "Mapping[str, NodeDefinition]") -> dict[str, int]:
+    """Of the classes that were loaded anew."""
+    return {name: definition.revision for name, definition in definitions.items() if definition.revision}
+
+
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class NodeDefinition:
     """One class of nodes, ready to be called."""
@@ -208,6 +213,8 @@ class NodeDefinition:
     creates_in_place: bool = False
     """The constructor is `object`'s own, so that it may be called anywhere."""
     is_output: bool = False
+    revision: int = 0
+    """Another one each time that the code of the class was loaded anew: older results are not taken for its own."""
     is_shown_again: bool = False
     """What it shows is told again when its outputs come from the cache, though it is no output node."""
     input_is_list: bool = False

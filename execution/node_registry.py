@@ -25,6 +25,11 @@ class NodeRegistry:
         self._definitions[name] = definition
         return True
 
+    def remove(self, class_type: str) -> None:
+        """Forget a class that is not built in. Prompts that run have their definitions already."""
+        if class_type not in self._built_in:
+            self._definitions.pop(class_type, None)
+
     def get(self, class_type: str) -> NodeDefinition | None:
         return self._definitions.get(class_type)
 

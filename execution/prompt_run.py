@@ -12,7 +12,7 @@ from .commands import CallPart
 from .errors import DuplicateNodeError, InvariantViolated, NodeNotFoundError
 from .events import NodePlace, Outcome
 from .identifiers import CallId, ClientId, NodeId, PromptId
-from .node_interface import NodeDefinition, NodeInterface
+from .node_interface import NodeDefinition, NodeInterface, revisions_of
 from .node_values import NO_SIZE, OutputRecord, ValueSize
 from .output_cache import CacheRule, OutputCache
 from .prompt_graph import GraphNode, Link, order_by_sources, remaining_paths
@@ -205,7 +205,7 @@ class PromptRun:
     def sign(self, order: Iterable[NodeId]) -> None:
         sign_all(order, self.scope.nodes, self.signatures, fingerprints=self.fingerprints,
                  identities={name: interface.has_own_identity for name, interface in self.interfaces.items()},
-                 run=self.label)
+                 revisions=revisions_of(self.definitions), run=self.label)
 
     @property
     def label(self) -> str:

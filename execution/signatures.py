@@ -60,14 +60,15 @@ def _canonical(value: Any) -> Any:
 
 
 def sign(node: GraphNode, sources: Mapping[NodeId, Signature], *, fingerprint: Any, identity: str | None,
-         run: str) -> Signature:
+         run: str, revision: int = 0) -> Signature:
     """The signature of a node whose sources are signed already.
 
     :param fingerprint: what its change check answered, or None.
     :param identity: the node's own id where it counts.
     :param run: what makes a transient signature unique: the prompt run.
+    :param revision: of the class, if its code was loaded anew: what older code computed is something else.
     """
-    parts: list[Any] = [node.class_type, identity]
+    parts: list[Any] = [[node.class_type, revision] if revision else node.class_type, identity]
     transient = False
     inputs = node.inputs
     links = node.links
@@ -97,13 +98,15 @@ def sign(node: GraphNode, sources: Mapping[NodeId, Signature], *, fingerprint: A
 
 def sign_all(order: Iterable[NodeId], nodes: Mapping[NodeId, GraphNode], known: dict[NodeId, Signature], *,
              fingerprints: Mapping[NodeId, Any], identities: Mapping[str, bool],
-             run: str) -> dict[NodeId, Signature]:
+             run: str, revisions: Mapping[str, int] | None = None) -> dict[NodeId, Signature]:
     """Sign nodes, given sources first, into `known`, which is returned.
 
     :param identities: for each class, whether a node's id counts.
+    :param revisions: of classes that were loaded anew.
     """
     for node_id in order:
         node = nodes[node_id]
         known[node_id] = sign(node, known, fingerprint=fingerprints.get(node_id),
-                              identity=node_id if identities[node.class_type] else None, run=run)
+                              identity=node_id if identities[node.class_type] else None, run=run,
+                              revision=revisions.get(node.class_type, 0) if revisions else 0)
     return known

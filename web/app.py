@@ -6,12 +6,55 @@ from aiohttp import web
 
 from execution import Engine
 
-from . import file_routes, node_routes, prompt_routes, queue_routes, system_routes
-from .app_keys import CONNECTIONS, ENGINE, NODE_CATALOGUE, SETTINGS, WebSettings
+from . import (
+    asset_routes,
+    file_routes,
+    internal_routes,
+    job_routes,
+    log_routes,
+    model_routes,
+    node_routes,
+    pack_file_routes,
+    pack_routes,
+    prompt_routes,
+    queue_routes,
+    settings_routes,
+    system_routes,
+    userdata_routes,
+)
+from .app_keys import (
+    ACCOUNTS,
+    CONNECTIONS,
+    ENGINE,
+    LOG_BOOK,
+    LOG_STREAM,
+    LOOPBACK_NAMES,
+    NODE_CATALOGUE,
+    PACK_FILES,
+    PACK_TABLES,
+    PACKS,
+    PROMPT_GATE,
+    QUEUE_ITEMS,
+    SETTINGS,
+    WebSettings,
+)
+from .log_book import LogBook
+from .log_stream import LogStream, PromptLines
+from .loopback_names import LoopbackNames
 from .middlewares import cache_headers, errors_to_statuses, own_pages_only
+from .optional_middlewares import compress_answers, own_origin_only
+from .pack_files import PackFiles, PackTables
+from .prompt_gate import OpenGate
+from .queue_items import QueueItems
+from .user_accounts import UserAccounts
 from .websocket import ClientConnections
 
-TABLES = (prompt_routes.routes, queue_routes.routes, node_routes.routes, file_routes.routes, system_routes.routes)
+TABLES = (prompt_routes.routes, queue_routes.routes, node_routes.routes, file_routes.routes, system_routes.routes,
+          settings_routes.routes, userdata_routes.routes, model_routes.routes, pack_file_routes.routes,
+          pack_routes.routes)
+WITHOUT_TWINS = (log_routes.routes, internal_routes.routes, pack_file_routes.static_routes, asset_routes.routes,
+                 job_routes.routes)
+"""Tables whose paths exist once, as they are written."""
 
 
 def create_app(engine: Engine, settings: WebSettings) -> web.Application:
@@ -20,16 +63,31 @@ def create_app(engine: Engine, settings: WebSettings) -> web.Application:
     Routes may be added until it starts; `finish_routes` then adds the files of the page, which answer every GET
     that nothing else does.
     """
-    app = web.Application(middlewares=[cache_headers, own_pages_only, errors_to_statuses],
+    optional = [middleware for middleware, is_on in ((own_origin_only, settings.is_offline),
+                                                     (compress_answers, settings.compresses)) if is_on]
+    app = web.Application(middlewares=[cache_headers, *optional, own_pages_only, errors_to_statuses],
                           client_max_size=round(settings.max_upload_size))
     app[ENGINE] = engine
     app[SETTINGS] = settings
     app[NODE_CATALOGUE] = node_routes.NodeCatalogue(engine)
+    app[QUEUE_ITEMS] = QueueItems(engine)
+    app[LOOPBACK_NAMES] = LoopbackNames()
     app[CONNECTIONS] = ClientConnections(engine, lambda: system_routes.server_features(settings))
+    app[PACK_TABLES] = PackTables()
+    app[PACKS] = pack_routes.Packs()
+    app[PROMPT_GATE] = OpenGate()
+    app[PACK_FILES] = PackFiles(lambda: app[PACK_TABLES])
+    app[ACCOUNTS] = UserAccounts(settings.user_directory, settings.is_multi_user)
+    app[LOG_BOOK] = LogBook() if settings.log_book is None else settings.log_book
+    app[LOG_STREAM] = LogStream(app[LOG_BOOK], app[CONNECTIONS])
+    engine.add_listener(PromptLines().take)
     for table in TABLES:
         add_routes(app, table)
+    for table in WITHOUT_TWINS:
+        app.router.add_routes(table)
 
     async def say_goodbye(app: web.Application) -> None:
+        app[LOG_STREAM].close()
         await app[CONNECTIONS].close()
 
     # Not at clean-up, which comes after the server has waited for all handlers, those of sockets among them.

@@ -1,6 +1,6 @@
 """The typed keys of what the application shares with its handlers."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,16 @@ from msgspec import Struct
 from execution import Engine
 
 if TYPE_CHECKING:
+    from .log_book import LogBook
+    from .log_stream import LogStream
+    from .loopback_names import LoopbackNames
+    from .model_files import Categories
     from .node_routes import NodeCatalogue
+    from .pack_files import PackFiles, PackTables
+    from .pack_routes import Packs
+    from .prompt_gate import PromptGate
+    from .queue_items import QueueItems
+    from .user_accounts import UserAccounts
     from .websocket import ClientConnections
 
 
@@ -24,6 +33,23 @@ class WebSettings(Struct, frozen=True, kw_only=True):
     cors_origin: str | None = None
     """`Access-Control-Allow-Origin`; None keeps the origin check."""
     page_directory: Path = Path(__file__).parent / "ui"
+    compresses: bool = False
+    """JSON and text are compressed for clients that take it."""
+    is_offline: bool = False
+    """Browsers are told that pages reach this server only."""
+    user_directory: Callable[[], Path] = lambda: Path.cwd() / "user"
+    """Holds a folder for each user."""
+    is_multi_user: bool = False
+    model_categories: "Callable[[], Categories]" = dict
+    """The live table of folders and extensions of model files."""
+    list_model_files: Callable[[str], Sequence[str]] = lambda category: ()
+    """Sorted names of the files of a category that exists. Reads folders: called on a thread."""
+    release_memory: Callable[[], None] = lambda: None
+    """Gives memory back that nobody holds any more: called on a thread."""
+    log_book: "LogBook | None" = None
+    """Where log lines were kept so far; None begins a new book."""
+    feature_flags: Mapping[str, Any] = {}
+    """What clients are told beside our own flags, which win."""
     system_facts: Callable[[], Mapping[str, Any]]
     """What `/system_stats` answers. It may take a moment: called on a thread."""
 
@@ -32,3 +58,15 @@ ENGINE = web.AppKey("engine", Engine)
 SETTINGS = web.AppKey("settings", WebSettings)
 NODE_CATALOGUE: "web.AppKey[NodeCatalogue]" = web.AppKey("node_catalogue")
 CONNECTIONS: "web.AppKey[ClientConnections]" = web.AppKey("connections")
+PACK_TABLES: "web.AppKey[PackTables]" = web.AppKey("pack_tables")
+"""May be set to other tables until the application starts."""
+PACKS: "web.AppKey[Packs]" = web.AppKey("packs")
+"""May be set to other packs until the application starts."""
+PACK_FILES: "web.AppKey[PackFiles]" = web.AppKey("pack_files")
+ACCOUNTS: "web.AppKey[UserAccounts]" = web.AppKey("accounts")
+LOG_BOOK: "web.AppKey[LogBook]" = web.AppKey("log_book")
+LOG_STREAM: "web.AppKey[LogStream]" = web.AppKey("log_stream")
+QUEUE_ITEMS: "web.AppKey[QueueItems]" = web.AppKey("queue_items")
+LOOPBACK_NAMES: "web.AppKey[LoopbackNames]" = web.AppKey("loopback_names")
+PROMPT_GATE: "web.AppKey[PromptGate]" = web.AppKey("prompt_gate")
+"""May be set to another gate until the application starts."""

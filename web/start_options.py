@@ -1,12 +1,24 @@
 """The options of the command line. Only the standard library is imported: `--help` answers at once."""
 
 import argparse
+import logging
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NoReturn
+
+from .feature_flags import known_flags_as_json
+from .options_without_effect import add_options_without_effect, note_without_effect
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+LEVELS = ("DEBUG", "DETAIL", "INFO", "WARNING", "ERROR", "CRITICAL")
+DETAIL = (logging.DEBUG + logging.INFO) // 2
+"""More than INFO tells, less than DEBUG."""
+FRONT_ENDS = ("own", "comfyui")
+HASHES = ("md5", "sha1", "sha256", "sha512")
+
+_PINNED_FRONT_END = re.compile(r"[\w.-]+/[\w.-]+@(?:latest|prerelease|v?\d+(?:\.\d+)*(?:[-.+][\w.-]+)?)")
 
 
 def size(text: str) -> int:
@@ -63,12 +75,62 @@ def addresses(text: str) -> str:
     return ",".join(named)
 
 
+def front_end_version(text: str) -> str:
+    """`OWNER/REPOSITORY@VERSION`."""
+    if _PINNED_FRONT_END.fullmatch(text) is None:
+        raise argparse.ArgumentTypeError(f"{text!r} names no version; write OWNER/REPOSITORY@1.2.3 or @latest")
+    return text
+
+
+class _LogLevel(argparse.Action):
+    """`--verbose [LEVEL [FILE]]`: without a file it is the console's level, with one the file's."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace,
+                 values: str | Sequence[Any] | None, option_string: str | None = None) -> None:
+        said = list(values or ["DEBUG"])
+        level, files = str(said[0]).upper(), said[1:]
+        if level not in LEVELS:
+            raise argparse.ArgumentError(self, f"{level!r} is no level; choose from {', '.join(LEVELS)}")
+        if len(files) > 1:
+            raise argparse.ArgumentError(self, "it takes a level and one file")
+        if files:
+            namespace.log_files = [*namespace.log_files, (level, Path(files[0]))]
+        else:
+            setattr(namespace, self.dest, level)
+
+
+class _CacheInMemory(argparse.Action):
+    """`--cache-ram [GB [GB]]`: what is kept by default anyway; the two limits have no counterpart here."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace,
+                 values: str | Sequence[Any] | None, option_string: str | None = None) -> None:
+        limits = list(values or ())
+        if len(limits) > 2:
+            raise argparse.ArgumentError(self, "it takes at most two sizes")
+        setattr(namespace, self.dest, limits)
+        if limits:
+            note_without_effect(namespace, "the sizes after --cache-ram",
+                                "outputs are bounded by their own size; --cache-bytes sets it")
+
+
+class _ListFlags(argparse.Action):
+    """Prints the known flags, and ends."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *rest: Any) -> NoReturn:
+        print(known_flags_as_json())
+        parser.exit()
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of `server.py` and `hanzo-studio`."""
     parser = argparse.ArgumentParser(
         prog="hanzo-studio", formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Serves node graphs: submit workflows over REST, watch them over WebSocket, see them in a browser.",
-        epilog="example: hanzo-studio --port 9000 --base-directory ~/studio --pool cpu=4 --pool blocking=32")
+        epilog="example: hanzo-studio --port 9000 --base-directory ~/studio --pool cpu=4 --pool blocking=32\n"
+               "`hanzo-studio packs --help` tells how packs of nodes are listed, added and removed.\n"
+               "Options that start scripts of similar servers give and that mean nothing here are accepted with a\n"
+               "warning; docs/options.md lists them.")
+    parser.set_defaults(log_files=[])
     address = parser.add_argument_group("address")
     address.add_argument("--listen", type=addresses, nargs="?", const="0.0.0.0,::", default="127.0.0.1",
                          metavar="ADDRESS,...",
@@ -78,6 +140,26 @@ def build_parser() -> argparse.ArgumentParser:
                          help="let pages of this origin use the server (without a value: of any origin)")
     address.add_argument("--max-upload-size", type=at_least(0.001, float), default=100.0, metavar="MB",
                          help="largest body of a request (default 100)")
+    address.add_argument("--tls-keyfile", type=Path, metavar="FILE",
+                         help="private key (PEM); with --tls-certfile the server speaks https and wss")
+    address.add_argument("--tls-certfile", type=Path, metavar="FILE", help="certificate (PEM), with its chain")
+    address.add_argument("--enable-compress-response-body", action="store_true",
+                         help="compress JSON and text for clients that accept gzip")
+    address.add_argument("--multi-user", action="store_true", help="keep settings and files of several users apart")
+    address.add_argument("--offline", action="store_true", help="pages may reach this server only, nothing elsewhere")
+    page = parser.add_argument_group("page")
+    page.add_argument("--front-end", choices=FRONT_ENDS, default=FRONT_ENDS[0],
+                      help="what / serves: our own page, or the front end of the extra package of that name")
+    page.add_argument("--front-end-root", type=Path, metavar="DIR", help="serve this folder with a built front end")
+    page.add_argument("--front-end-version", type=front_end_version, metavar="OWNER/REPO@VERSION",
+                      help="serve the front end package if it is installed, and say so if it is another version; "
+                           "nothing is ever downloaded")
+    page.add_argument("--feature-flag", action="append", default=[], metavar="KEY[=VALUE]",
+                      help="a flag more for clients to read; repeatable; a bare key is true")
+    page.add_argument("--list-feature-flags", action=_ListFlags, nargs=0, help="print the known flags, and end")
+    page.add_argument("--auto-launch", action="store_true", help="open the page in a browser when it is ready")
+    page.add_argument("--disable-auto-launch", action="store_true", help="open no browser, whatever else says so")
+    page.add_argument("--windows-standalone-build", action="store_true", help="the same as --auto-launch")
     folders = parser.add_argument_group("folders")
     folders.add_argument("--base-directory", type=Path, metavar="DIR",
                          help="holds input, output, temp, user, models and custom_nodes (default: the current folder)")
@@ -86,6 +168,8 @@ def build_parser() -> argparse.ArgumentParser:
                        ("user", "settings of users")):
         folders.add_argument(f"--{name}-directory", type=Path, metavar="DIR",
                              help=f"{what} (default: {name} in the base directory)")
+    folders.add_argument("--models-directory", type=Path, metavar="DIR",
+                         help="where model files lie (default: models in the base directory)")
     folders.add_argument("--extra-model-paths-config", type=Path, nargs="+", action="extend", default=[],
                          metavar="FILE", help="YAML files with more folders, of packs (custom_nodes) and of models")
     running = parser.add_argument_group("running prompts")
@@ -104,13 +188,22 @@ def build_parser() -> argparse.ArgumentParser:
     keeping.add_argument("--cache-bytes", type=size, metavar="SIZE",
                          help="keep outputs up to this size, least recently used go first (default: an eighth of the "
                               "memory that the process may use, at most 4GB)")
+    keeping.add_argument("--cache-ram", action=_CacheInMemory, nargs="*", type=at_least(0, float), metavar="GB",
+                         help="the default; accepted sizes have no effect")
     keeping.add_argument("--cache-classic", action="store_true", help="keep what the latest prompt uses, no more")
+    keeping.add_argument("--high-ram", action="store_true", help="the same as --cache-classic")
     keeping.add_argument("--cache-lru", type=at_least(1, int), metavar="N", help="keep the outputs of N nodes")
     keeping.add_argument("--cache-none", action="store_true", help="keep nothing longer than its consumers need it")
     nodes = parser.add_argument_group("nodes and files")
     nodes.add_argument("--disable-all-custom-nodes", action="store_true", help="load no packs")
-    nodes.add_argument("--whitelist-custom-nodes", nargs="+", default=[], metavar="NAME",
+    nodes.add_argument("--whitelist-custom-nodes", nargs="+", action="extend", default=[], metavar="NAME",
                        help="load these packs although all others are disabled")
+    nodes.add_argument("--disabled-nodes-config", type=Path, metavar="FILE",
+                       help="YAML file with the names of classes that are left out")
+    nodes.add_argument("--cuda-device", metavar="LIST", help="the GPUs that are used: 0, or 1,0, or all (default all)")
+    nodes.add_argument("--cpu", action="store_true", help="use no GPU")
+    nodes.add_argument("--default-hashing-function", choices=HASHES, default="sha256", metavar="NAME",
+                       help=f"for packs that ask for it: {', '.join(HASHES)} (default sha256)")
     nodes.add_argument("--disable-metadata", action="store_true",
                        help="saved images carry neither prompt nor workflow")
     nodes.add_argument("--preview-size", type=at_least(1, int), default=512, metavar="PIXELS",
@@ -118,6 +211,10 @@ def build_parser() -> argparse.ArgumentParser:
     nodes.add_argument("--allow-private-urls", action="store_true",
                        help="LoadImageFromURL may reach private, loopback and link-local addresses")
     logs = parser.add_argument_group("logs")
-    logs.add_argument("--verbose", nargs="?", const="DEBUG", default="INFO", choices=LEVELS, metavar="LEVEL",
-                      help="how much is logged (default INFO; without a value: DEBUG)")
+    logs.add_argument("--verbose", action=_LogLevel, nargs="*", default="INFO", metavar=("LEVEL", "FILE"),
+                      help="how much is logged (default INFO; without a value: DEBUG); with a file, how much is "
+                           "logged there too; repeatable")
+    logs.add_argument("--log-stdout", action="store_true", help="log to the standard output, not to the error output")
+    logs.add_argument("--quick-test-for-ci", action="store_true", help="load everything, then end")
+    add_options_without_effect(parser)
     return parser

@@ -6,8 +6,9 @@ Only the standard library is imported, so that the port answers at once.
 import html
 import json
 import socket
+import ssl
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -16,6 +17,7 @@ _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv
 height:90vh;color-scheme:light dark}}</style><main><h1>Hanzo Studio starts</h1><p>{what} …</p></main></html>"""
 
 
+SECONDS_FOR_A_HANDSHAKE = 2.0
 LARGEST_BODY = 2**20
 """Bytes of a body that are read before the answer: one who still sends might not see it."""
 
@@ -24,6 +26,15 @@ class _Server(ThreadingHTTPServer):
     """A thread for each connection, none of which is waited for: who sends slowly delays nobody, nor the start."""
 
     block_on_close = False
+    ssl_context: ssl.SSLContext | None = None
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """A connection; encrypted, its handshake is left to the thread that answers on it."""
+        connection, address = super().get_request()
+        if self.ssl_context is not None:
+            connection.settimeout(SECONDS_FOR_A_HANDSHAKE)
+            connection = self.ssl_context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        return connection, address
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client went away: nothing to say."""
@@ -33,11 +44,12 @@ class WaitingRoom:
     """Serves `/healthz`, `/readyz` and a page that reloads itself, until the application is there.
 
     :param sockets: bound and listening; they stay open when this stops.
+    :param ssl_context: with it connections are encrypted.
     """
 
-    def __init__(self, sockets: Sequence[socket.socket]) -> None:
-        self.what = "starting"
-        """What is being loaded, for whoever asks."""
+    def __init__(self, sockets: Sequence[socket.socket], ssl_context: ssl.SSLContext | None = None) -> None:
+        self.what: str | Callable[[], str] = "starting"
+        """What is being loaded, for whoever asks; a function is asked anew each time, on any thread."""
         room = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -57,6 +69,7 @@ class WaitingRoom:
             server = _Server(one.getsockname(), Handler, bind_and_activate=False)
             server.socket.close()
             server.socket = one
+            server.ssl_context = ssl_context
             self._servers.append(server)
         self._threads = [threading.Thread(target=server.serve_forever, args=(0.02,), name="studio-waiting-room",
                                           daemon=True) for server in self._servers]
@@ -77,11 +90,12 @@ class WaitingRoom:
         if length.isdecimal():
             handler.rfile.read(min(int(length[:9]), LARGEST_BODY))
         path = handler.path.partition("?")[0].removeprefix("/api") or "/"
-        status, kind, body = 503, "application/json", json.dumps({"status": "starting", "loading": self.what})
+        what = self.what if isinstance(self.what, str) else self.what()
+        status, kind, body = 503, "application/json", json.dumps({"status": "starting", "loading": what})
         if path == "/healthz":
             status, body = 200, json.dumps({"status": "ok"})
         elif path == "/" and handler.command in ("GET", "HEAD"):
-            kind, body = "text/html; charset=utf-8", _PAGE.format(what=html.escape(self.what))
+            kind, body = "text/html; charset=utf-8", _PAGE.format(what=html.escape(what))
         content = body.encode()
         handler.send_response(status)
         handler.send_header("Content-Type", kind)

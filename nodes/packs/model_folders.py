@@ -23,6 +23,7 @@ MODEL_EXTENSIONS = {".ckpt", ".pt", ".pt2", ".bin", ".pth", ".safetensors", ".pk
 LEGACY_NAMES = {"unet": "diffusion_models", "clip": "text_encoders"}
 PACKS = "custom_nodes"
 RESERVED_KEYS = ("base_path", "is_default")
+USUAL_FILE = "extra_model_paths.yaml"
 
 _FURTHER_FOLDERS = {"text_encoders": ("clip",), "diffusion_models": ("unet",), "controlnet": ("t2i_adapter",)}
 _OTHER_EXTENSIONS = {"configs": {".yaml"}, "diffusers": {"folder"}, "datasets": set(), "fonts": {".ttf", ".otf"}}
@@ -85,6 +86,19 @@ class ExtraFolder(NamedTuple):
     category: str
     folder: str
     is_default: bool
+
+
+def add_all_extra_paths(further: Iterable[Path]) -> None:
+    """Add the folders of `extra_model_paths.yaml` in the base directory and beside the server, where there is one,
+    and those of further files.
+
+    :raises ValueError: see `read_extra_paths`.
+    :raises OSError: a file cannot be read.
+    """
+    application = Path(__file__).resolve().parents[2]
+    usual = dict.fromkeys(folder / USUAL_FILE for folder in (environment.base_directory, application))
+    for file in [*(one for one in usual if one.is_file()), *further]:
+        add_extra_paths(file)
 
 
 def add_extra_paths(file: Path) -> None:

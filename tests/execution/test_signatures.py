@@ -132,3 +132,13 @@ def test_signatures_are_the_same_in_every_process(hash_seed: str) -> None:
     printed = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True,
                              env={**os.environ, "PYTHONHASHSEED": hash_seed})
     assert printed.stdout.strip() == signature_of(inputs, fingerprint=["f"], identity="1").hex()
+
+
+def test_code_that_was_loaded_anew_computes_something_else() -> None:
+    nodes = {NodeId(name): GraphNode(NodeId(name), name.upper(), {}, {}) for name in ("a", "b")}
+    known: list[dict[NodeId, Any]] = [sign_all(list(nodes), nodes, {}, fingerprints={}, run="run",
+                                               identities={"A": False, "B": False}, revisions=revisions)
+                                      for revisions in (None, {}, {"A": 1}, {"A": 2})]
+    assert known[0] == known[1]
+    assert len({signatures[NodeId("a")] for signatures in known}) == 3
+    assert len({signatures[NodeId("b")] for signatures in known}) == 1

@@ -42,6 +42,8 @@ export const interrupt = (promptId) => post("/api/interrupt", { prompt_id: promp
 export const deletePending = (promptId) => post("/api/queue", { delete: [promptId] });
 export const clearPending = () => post("/api/queue", { clear: true });
 export const forgetResults = () => post("/api/free", { unload_models: true, free_memory: true });
+export const readPacks = () => ask("/api/packs");
+export const reloadPack = (name) => post(`/api/packs/${encodeURIComponent(name)}/reload`, {});
 export const readSystemStats = () => ask("/api/system_stats");
 
 /** The definition of a node class, or null where the server has none of that name. */

@@ -5,6 +5,7 @@ import * as api from "./api.js";
 import { Connection, randomId, rememberedClientId } from "./connection.js";
 import { element, seconds, setText } from "./dom.js";
 import { GalleryView } from "./gallery_view.js";
+import { PacksView } from "./packs_view.js";
 import { QueueView } from "./queue_view.js";
 import { RunLog, isOver } from "./run_log.js";
 import { RunsView } from "./run_view.js";
@@ -23,6 +24,7 @@ const workflow = new WorkflowView({ onRun: run });
 const titleOf = workflow.titleOf;
 const gallery = new GalleryView();
 const queue = new QueueView({ onStop: stop, onClear: () => attempt(api.clearPending()) });
+const packs = new PacksView({ announce });
 const runsView = new RunsView({
   titleOf,
   onSelect: select,
@@ -127,6 +129,7 @@ connection.addEventListener("state", ({ detail: { state, seconds: pause } }) => 
   if (state !== "connected") return;
   synchroniseSoon();
   showServerFacts();
+  packs.refresh();
   loadExamples();
 });
 

@@ -7,12 +7,15 @@ import sys
 import textwrap
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from execution import NodeRegistry
     from nodes.packs.loader import PackReport
+    from nodes.packs.pack_shelf import PackShelf
     from nodes.packs.surface_modules import Surface
+
+Registry = TypeVar("Registry", bound="NodeRegistry")
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -75,6 +78,8 @@ def run(scenario: "Callable[[PackProcess], Any]") -> None:
 class NotedMessages:
     """A server that only takes notes."""
 
+    engine = None
+
     def __init__(self) -> None:
         self.sent: list[Any] = []
         self.interrupted: list[str | None] = []
@@ -94,6 +99,24 @@ class NotedMessages:
 
     def interrupt(self, prompt_id: str | None) -> None:
         self.interrupted.append(prompt_id)
+
+    def on_loop(self, function: Callable[[], Any]) -> Any:
+        return function()
+
+    def remaining(self) -> int:
+        return len(self.running)
+
+    def sockets(self) -> dict[str, Any]:
+        return {"someone": "socket"}
+
+    def socket_flags(self) -> dict[str, dict[str, Any]]:
+        return {"someone": {"supports_preview_metadata": True}}
+
+    def history(self, prompt_id: str | None) -> dict[str, Any]:
+        return {}
+
+    def messages_of(self, event: Any, client_id: str | None) -> list[Any]:
+        return []
 
 
 class PackProcess:
@@ -118,6 +141,18 @@ class PackProcess:
         self.install()
         return await loader.load_packs(found, self.registry, self.surface)
 
+    async def load_shelf(self, only: Collection[str] | None = None, **settings: Any) -> "PackShelf":
+        """The same with a shelf, from which single packs can be loaded anew."""
+        from nodes.packs import loader, model_folders
+        from nodes.packs.pack_registry import PackRegistry
+        from nodes.packs.pack_shelf import PackShelf
+
+        self.registry = registry = fill_with_built_in_nodes(PackRegistry(settings.pop("left_out", ())))
+        self.install()
+        shelf = PackShelf(registry, self.surface, only=only, **settings)
+        await shelf.load(loader.find_packs(model_folders.pack_folders(), only))
+        return shelf
+
     def install(self) -> None:
         from nodes.packs import surface_modules
 
@@ -130,10 +165,14 @@ class PackProcess:
 
 def registry_of_built_in_nodes() -> "NodeRegistry":
     from execution import NodeRegistry
+
+    return fill_with_built_in_nodes(NodeRegistry())
+
+
+def fill_with_built_in_nodes(registry: Registry) -> Registry:
     from nodes import CATALOGUE, DISPLAY_NAMES
     from nodes.packs.class_nodes import define_class_node
 
-    registry = NodeRegistry()
     for name, node_class in CATALOGUE.items():
         registry.add(define_class_node(name, node_class, "nodes", DISPLAY_NAMES.get(name)), built_in=True)
     return registry

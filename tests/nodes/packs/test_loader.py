@@ -111,9 +111,7 @@ FAILING = {
     "none": ("NODE_CLASS_MAPPINGS = None", "it has neither NODE_CLASS_MAPPINGS nor comfy_entrypoint, "
                                            "so it offers no nodes"),
     "list": ("NODE_CLASS_MAPPINGS = []", "its NODE_CLASS_MAPPINGS is not a dict but a list"),
-    "schema": ("async def comfy_entrypoint(): raise RuntimeError",
-               "it offers its nodes through comfy_entrypoint, which is not supported yet: "
-               "only packs with NODE_CLASS_MAPPINGS are"),
+    "schema": ("async def comfy_entrypoint(): raise RuntimeError('no')", "it raised RuntimeError: no"),
 }
 
 
