@@ -3,6 +3,7 @@
 import mimetypes
 import os
 import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +21,56 @@ get_filename_list = model_folders.list_files
 get_full_path = model_folders.find_file
 get_folder_paths = model_folders.folders_of
 filter_files_extensions = model_folders.with_extensions
+
+extension_mimetypes_cache = {"webp": "image", "fbx": "model"}
+"""What names of these extensions are, before anybody is asked; packs add theirs."""
+filename_list_cache: dict[str, Any] = {}
+"""Always empty: lists are kept elsewhere, and read again when a directory has changed."""
+
+
+def get_filename_list_(folder_name: str) -> tuple[list[str], dict[str, float], float]:
+    """(names of a category, times of its directories, now)."""
+    folders, extensions = folder_names_and_paths[map_legacy(folder_name)]
+    names: set[str] = set()
+    times: dict[str, float] = {}
+    for folder in folders:
+        found, found_times = recursive_search(folder, (".git",))
+        names.update(filter_files_extensions(found, extensions))
+        times.update(found_times)
+    return sorted(names), times, time.perf_counter()
+
+
+def cached_filename_list_(folder_name: str) -> None:
+    """None: there is nothing that a caller would have to look at before it asks for a list."""
+
+
+class CacheHelper:
+    """Keeps lists as they are while it is entered. Needed by nobody here; kept for whoever enters it."""
+
+    def __init__(self) -> None:
+        self.active = False
+        self.cache: dict[str, Any] = {}
+
+    def __enter__(self) -> "CacheHelper":
+        self.active = True
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.clear()
+        self.active = False
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self.cache.get(key, default) if self.active else default
+
+    def set(self, key: str, value: Any) -> None:
+        if self.active:
+            self.cache[key] = value
+
+    def clear(self) -> None:
+        self.cache.clear()
+
+
+cache_helper = CacheHelper()
 
 
 def add_model_folder_path(folder_name: str, full_folder_path: str, is_default: bool = False) -> None:
@@ -47,6 +98,9 @@ def filter_files_content_types(files: Iterable[str], content_types: Iterable[str
 
 
 def _content_kind(name: str) -> str:
+    known = extension_mimetypes_cache.get(name.rpartition(".")[2].lower())
+    if known is not None:
+        return known
     # Python knows neither of these two before 3.13 unless the system's tables do.
     if name.lower().endswith((".webp", ".avif")):
         return "image"
@@ -86,6 +140,23 @@ def set_temp_directory(path: str) -> None:
 
 def set_user_directory(path: str) -> None:
     environment.user_directory = Path(path).absolute()
+
+
+def get_system_user_directory(name: str = "system") -> str:
+    """A folder of the user folder that no route shows.
+
+    :raises ValueError: the name is none for a folder.
+    """
+    if not name or not name.replace("_", "").isalnum():
+        raise ValueError(f"{name!r} is no name of a system folder: use letters, digits and underscores")
+    return os.path.join(get_user_directory(), f"__{name}")
+
+
+def get_public_user_directory(user_id: str) -> str | None:
+    """The folder of a user; None for the name of a system folder, and for what is no name."""
+    if not user_id or user_id.startswith("__") or os.path.basename(user_id) != user_id or user_id in (".", ".."):
+        return None
+    return os.path.join(get_user_directory(), user_id)
 
 
 def get_directory_by_type(type_name: str) -> str | None:

@@ -21,7 +21,7 @@ def test_packs_find_their_names_on_our_modules(tmp_path: Path) -> None:
                                                "LOADED_MODULE_DIRS", "EXTENSION_WEB_DIRS", "interrupt_processing")],
             "ours in star": "CATALOGUE" in star,
             "dir": [name in dir(nodes) for name in ("NODE_CLASS_MAPPINGS", "CATALOGUE", "Sleep")],
-            "missing": hasattr(nodes, "KSampler"),
+            "missing": hasattr(nodes, "NoSuchSampler"),
         }
     """)
     assert answer == {"instance": True, "number": 16384, "text": 3, "classes": [True, "LoadImage"],

@@ -1,13 +1,73 @@
-"""Devices and interruption, by the names that packs know. torch is imported when it is asked for."""
+"""Devices, memory and interruption, by the names that packs know. torch is imported when it is asked for."""
 
+import sys
+from types import ModuleType
 from typing import Any
 
 from execution import InterruptProcessing, check_interrupted
-from nodes.packs.surface_modules import interrupt_processing
+from nodes.packs.device_policy import (
+    CPUState,
+    LoadedModel,
+    VRAMState,
+    cast_to,
+    cast_to_device,
+    cleanup_models,
+    cleanup_models_gc,
+    cpu_mode,
+    current_loaded_models,
+    device_supports_non_blocking,
+    dtype_size,
+    free_memory,
+    get_autocast_device,
+    get_free_memory,
+    get_torch_device,
+    get_torch_device_name,
+    get_total_memory,
+    intermediate_device,
+    is_device_cpu,
+    is_device_cuda,
+    is_device_mps,
+    is_directml_enabled,
+    is_intel_xpu,
+    is_nvidia,
+    load_model_gpu,
+    load_models_gpu,
+    maximum_vram_for_weights,
+    module_size,
+    read_lazily,
+    should_use_bf16,
+    should_use_fp16,
+    soft_empty_cache,
+    text_encoder_device,
+    text_encoder_dtype,
+    text_encoder_offload_device,
+    unet_dtype,
+    unet_offload_device,
+    unload_all_models,
+    vae_device,
+    vae_dtype,
+    vae_offload_device,
+    xformers_enabled,
+)
+from nodes.packs.prompt_server import interrupt_processing
+
+__all__ = [
+    "CPUState", "LoadedModel", "VRAMState", "cast_to", "cast_to_device", "cleanup_models", "cleanup_models_gc",
+    "cpu_mode", "current_loaded_models", "device_supports_non_blocking", "dtype_size", "free_memory",
+    "get_autocast_device", "get_free_memory", "get_torch_device", "get_torch_device_name", "get_total_memory",
+    "intermediate_device", "is_device_cpu", "is_device_cuda", "is_device_mps", "is_directml_enabled", "is_intel_xpu",
+    "is_nvidia", "load_model_gpu", "load_models_gpu", "maximum_vram_for_weights", "module_size", "should_use_bf16",
+    "should_use_fp16", "soft_empty_cache", "text_encoder_device", "text_encoder_dtype", "text_encoder_offload_device",
+    "unet_dtype", "unet_offload_device", "unload_all_models", "vae_device", "vae_dtype", "vae_offload_device",
+    "xformers_enabled",
+]
 
 InterruptProcessingException = InterruptProcessing
 throw_exception_if_processing_interrupted = check_interrupted
 interrupt_current_processing = interrupt_processing
+
+directml_enabled = False
+XFORMERS_IS_AVAILABLE = False
 
 
 def processing_interrupted() -> bool:
@@ -19,29 +79,13 @@ def processing_interrupted() -> bool:
     return False
 
 
-def get_torch_device() -> Any:
-    """Where nodes compute."""
-    import torch
+class _Module(ModuleType):
+    """This module: what needs torch is looked up when it is read, once; packs may assign it."""
 
-    if torch.cuda.is_available():
-        return torch.device("cuda", torch.cuda.current_device())
-    if torch.backends.mps.is_available():
-        return torch.device("mps")
-    return torch.device("cpu")
+    def __getattr__(self, name: str) -> Any:
+        value = read_lazily(name)  # raises AttributeError for what is unknown
+        setattr(self, name, value)
+        return value
 
 
-def intermediate_device() -> Any:
-    """Where values wait between nodes."""
-    import torch
-
-    return torch.device("cpu")
-
-
-def soft_empty_cache(force: bool = False) -> None:
-    """Give back the device memory that nothing uses."""
-    import torch
-
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        torch.cuda.empty_cache()
-    elif torch.backends.mps.is_available():
-        torch.mps.empty_cache()
+sys.modules[__name__].__class__ = _Module

@@ -4,22 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from execution import ExecutionBlocker
+from nodes.packs.absent_names import names_of
 from nodes.packs.dynamic_prompt import DynamicPrompt
+from nodes.packs.node_order import DependencyCycleError, NodeInputError, NodeNotFoundError, TopologicalSort
 
 __all__ = ["DependencyCycleError", "DynamicPrompt", "ExecutionBlocker", "NodeInputError", "NodeNotFoundError",
-           "get_input_info"]
+           "TopologicalSort", "get_input_info"]
 
-
-class DependencyCycleError(Exception):
-    """Nodes wait for each other."""
-
-
-class NodeInputError(Exception):
-    """An input of a node is not what it should be."""
-
-
-class NodeNotFoundError(Exception):
-    """There is no node of this id."""
+globals().update(names_of("comfy_execution.graph"))
 
 
 def get_input_info(class_def: Any, input_name: str, valid_inputs: Mapping[str, Any] | None = None) -> tuple[Any, ...]:

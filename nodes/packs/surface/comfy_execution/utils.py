@@ -1,6 +1,6 @@
 """Which node is being called, by the names that packs know."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import execution
 
@@ -25,6 +25,18 @@ class CurrentNodeContext(execution.CurrentNodeContext):
 def get_executing_context() -> ExecutionContext | None:
     """The node that this code runs for, or None outside of one."""
     context = execution.get_current_node()
-    if context is None:
+    if context is None or not context.unique_id:
         return None
     return ExecutionContext(context.prompt_id, context.unique_id, context.list_index)
+
+
+class _Current:
+    """Reads like a context variable."""
+
+    name = "current_executing_context"
+
+    def get(self, *default: Any) -> Any:
+        return get_executing_context() or (default[0] if default else None)
+
+
+current_executing_context = _Current()

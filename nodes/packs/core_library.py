@@ -1,0 +1,111 @@
+"""Built-in nodes under the modules and class names by which packs import them as a library.
+
+Nodes that are schema classes there return a `NodeOutput` when a pack calls `execute`; ours return tuples, so these
+are wrapped. The classes are looked up in the catalogue when a module is imported: one that is not there yet is absent.
+"""
+
+import functools
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from nodes import CATALOGUE
+
+from .absent_names import ABSENT_BESIDE, names_of
+from .not_offered import absent_class
+
+_NOT_HERE = "this server does not have the node yet"
+
+PLAIN_MODULES: Mapping[str, tuple[str, ...]] = {
+    "comfy_extras.nodes_mask": (
+        "CropMask", "FeatherMask", "GrowMask", "ImageColorToMask", "ImageCompositeMasked", "ImageToMask", "InvertMask",
+        "MaskComposite", "MaskToImage", "SolidMask", "ThresholdMask"),
+    "comfy_extras.nodes_images": (
+        "GetImageSize", "ImageCrop", "ImageFlip", "ImageFromBatch", "ImageRotate", "ImageStitch", "RepeatImageBatch",
+        "ResizeAndPadImage", "SaveAnimatedPNG", "SaveAnimatedWEBP", "SaveSVGNode"),
+    "comfy_extras.nodes_audio": ("LoadAudio", "PreviewAudio", "SaveAudio"),
+    "comfy_extras.nodes_preview_any": ("PreviewAny",),
+}
+"""Modules of class-attribute nodes, whose classes have the names of the nodes."""
+
+SCHEMA_MODULES: Mapping[str, Mapping[str, str]] = {
+    "comfy_extras.nodes_string": {name: name for name in (
+        "CaseConverter", "RegexExtract", "RegexMatch", "RegexReplace", "StringCompare", "StringConcatenate",
+        "StringContains", "StringLength", "StringReplace", "StringSubstring", "StringTrim")},
+    "comfy_extras.nodes_video": {name: name for name in (
+        "CreateVideo", "GetVideoComponents", "LoadVideo", "SaveVideo")},
+    "comfy_extras.nodes_post_processing": {
+        "Blend": "ImageBlend", "Blur": "ImageBlur", "Quantize": "ImageQuantize",
+        "ImageScaleToTotalPixels": "ImageScaleToTotalPixels", "Sharpen": "ImageSharpen"},
+    "comfy_extras.nodes_compositing": {name: name for name in (
+        "JoinImageWithAlpha", "PorterDuffImageComposite", "SplitImageWithAlpha")},
+    "comfy_extras.nodes_primitive": {
+        "Boolean": "PrimitiveBoolean", "Float": "PrimitiveFloat", "Int": "PrimitiveInt", "String": "PrimitiveString",
+        "StringMultiline": "PrimitiveStringMultiline"},
+    "comfy_extras.nodes_rebatch": {"ImageRebatch": "RebatchImages"},
+    "comfy_extras.nodes_latent": {"LatentBatch": "LatentBatch"},
+}
+"""Modules of schema nodes: class name -> name of the node."""
+
+CORE_MODULES = frozenset({*PLAIN_MODULES, *SCHEMA_MODULES})
+
+
+def names_of_module(module: str) -> dict[str, Any]:
+    """What a module of CORE_MODULES holds."""
+    plain = {name: CATALOGUE.get(name) for name in PLAIN_MODULES.get(module, ())}
+    wrapped = {name: _wrapped(module, name, CATALOGUE.get(node))
+               for name, node in SCHEMA_MODULES.get(module, {}).items()}
+    names = {name: found or absent_class(f"{module}.{name}", _NOT_HERE) for name, found in {**plain, **wrapped}.items()}
+    if module == "comfy_extras.nodes_mask":
+        from nodes.compositing import composite
+
+        names["composite"] = composite
+    if module == "comfy_extras.nodes_latent" and "LatentBatch" not in CATALOGUE:
+        names["LatentBatch"] = LatentBatch
+    return {**(names_of(module) if module in ABSENT_BESIDE else {}), **names}
+
+
+def _wrapped(module: str, name: str, node: Any) -> Any:
+    """A subclass of a node whose `execute`, called on the class, returns a NodeOutput."""
+    if node is None or not inspect.ismethod(function := getattr(node, node.FUNCTION)):
+        return node
+
+    def execute(cls: Any, *args: Any, **kwargs: Any) -> Any:
+        return node_output(function.__func__(cls, *args, **kwargs))
+
+    functools.update_wrapper(execute, function.__func__)
+    return type(name, (node,), {node.FUNCTION: classmethod(execute), "__module__": module})
+
+
+def node_output(returned: Any) -> Any:
+    """What a schema node returns, made of what one of ours does."""
+    from comfy_api.latest import io  # a module of the surface, there while packs are
+
+    if isinstance(returned, dict):
+        return io.NodeOutput(*(returned.get("result") or ()), ui=returned.get("ui"))
+    return io.NodeOutput(*returned)
+
+
+class LatentBatch:
+    """Two latents as one batch; the second is resized to the first where they differ."""
+
+    RETURN_TYPES = ("LATENT",)
+    FUNCTION = "batch"
+    CATEGORY = "latent/batch"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {"required": {"samples1": ("LATENT",), "samples2": ("LATENT",)}}
+
+    def batch(self, samples1: dict[str, Any], samples2: dict[str, Any]) -> tuple[dict[str, Any]]:
+        """Latents are dicts with `samples` [B,C,H,W] and perhaps `batch_index`, a number for each item."""
+        import torch
+
+        from nodes.resampling import common_upscale
+
+        first, second = samples1["samples"], samples2["samples"]
+        if first.shape[1:] != second.shape[1:]:
+            second = common_upscale(second, first.shape[-1], first.shape[-2], "bilinear", "center")
+        numbers = [number for latent in (samples1, samples2)
+                   for number in latent.get("batch_index", range(latent["samples"].shape[0]))]
+        return ({**samples1, "samples": torch.cat((first, second)), "batch_index": numbers},)

@@ -1,0 +1,5 @@
+"""Names that packs import from `app.user_manager`. What they stand for is done by the server itself."""
+
+from nodes.packs.absent_names import names_of
+
+globals().update(names_of("app.user_manager"))
