@@ -32,7 +32,7 @@ from .output_cache import OutputCache
 from .progress import EncodePreview, ProgressDesk, ProgressTables
 from .scheduler import QueueEntry, Scheduler, SchedulerSettings
 from .store import HistoryEntry, JobStore, MemoryStore
-from .validation import CheckedGraph, add_answer, check_graph, conclude, read_graph
+from .validation import CheckedGraph, Verdict, add_answer, check_graph, conclude, read_graph
 
 log = logging.getLogger("studio.engine")
 
@@ -177,7 +177,25 @@ class Engine:
         self._counter += 1
         return counted
 
+    async def check(self, submission: PromptSubmission) -> Verdict:
+        """All that is asked of a prompt before it is queued, without queueing it.
+
+        :raises PromptRejected: it cannot run; every reason is in it.
+        """
+        prompt_id = PromptId(str(uuid.uuid4())) if submission.prompt_id is None else submission.prompt_id
+        return (await self._judge(submission, prompt_id))[2]
+
     async def _admit(self, submission: PromptSubmission, prompt_id: PromptId, number: int | float) -> Accepted:
+        checked, scope, verdict = await self._judge(submission, prompt_id)
+        if not self._is_open:
+            raise EngineClosed
+        self._apply(stimuli.PromptSubmitted(
+            prompt_id=prompt_id, client_id=submission.client_id, line=submission.line, number=number, scope=scope,
+            outputs=verdict.outputs, order=checked.whole_order))
+        return Accepted(prompt_id=prompt_id, number=number, node_errors=verdict.node_errors)
+
+    async def _judge(self, submission: PromptSubmission,
+                     prompt_id: PromptId) -> tuple[CheckedGraph, PromptScope, Verdict]:
         checked = await self._check(submission)
         scope = PromptScope(prompt_id, submission.prompt, {**submission.extra_data}, checked.nodes,
                             checked.definitions, checked.interfaces)
@@ -188,13 +206,7 @@ class Engine:
                 add_answer(checked, call, answer)
         verdict = await self._caller.hooks.on_validation_lane(lambda: conclude(checked)) if checked.errors \
             else conclude(checked)
-        if not self._is_open:
-            raise EngineClosed
-        self._apply(stimuli.PromptSubmitted(
-            prompt_id=prompt_id, client_id=submission.client_id, line=submission.line, number=number,
-            scope=scope,
-            outputs=verdict.outputs, order=checked.whole_order))
-        return Accepted(prompt_id=prompt_id, number=number, node_errors=verdict.node_errors)
+        return checked, scope, verdict
 
     async def _check(self, submission: PromptSubmission) -> CheckedGraph:
         """Everything about a prompt that needs no answer of a validator, on a thread: classes are asked what they

@@ -20,7 +20,6 @@ from execution import (
     Accepted,
     CurrentNodeContext,
     Engine,
-    EngineSettings,
     Event,
     HistoryEntry,
     NodeError,
@@ -35,7 +34,6 @@ from execution import (
     PromptRejected,
     PromptStarted,
     PromptSubmission,
-    SchedulerSettings,
 )
 
 from . import progress_registry, prompt_executor
@@ -238,21 +236,9 @@ class PackHooks:
             raised=failure.error if failure is not None else None)
 
     async def check(self, submission: PromptSubmission) -> tuple[Sequence[str], Mapping[str, Any]]:
-        """See `prompt_executor.Runs`. Asked of an engine of its own, which never starts a prompt."""
-        outputs: list[str] = []
-
-        def note(event: Event) -> None:
-            if isinstance(event, PromptQueued):
-                outputs.extend(event.outputs)
-
-        pools = {name: tokens for name, (_, tokens) in self._engine.pools().items()}
-        settings = EngineSettings(scheduler=SchedulerSettings(max_running_prompts=0, pools=pools))
-        async with Engine(self._engine.registry, settings) as checker:
-            checker.add_listener(note)
-            accepted = await checker.submit(PromptSubmission(
-                prompt=submission.prompt, targets=submission.targets, extra_data=submission.extra_data,
-                secrets=submission.secrets))
-        return outputs, accepted.node_errors
+        """See `prompt_executor.Runs`."""
+        verdict = await self._engine.check(submission)
+        return verdict.outputs, verdict.node_errors
 
     # -- submissions ----------------------------------------------------------------------------------------------
 

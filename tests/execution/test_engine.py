@@ -1416,3 +1416,18 @@ async def test_a_listener_that_raises_does_not_hurt_the_run(caplog: pytest.LogCa
         with caplog.at_level(logging.ERROR):
             assert (await studio.run({"1": node("Show", x=1)})).outcome is Outcome.SUCCEEDED
         assert "a listener failed" in caplog.text
+
+
+async def test_a_prompt_can_be_checked_without_being_queued() -> None:
+    def works(x: int) -> int:
+        return x
+
+    async with running(define("Works", works, is_output=True, required={"x": ("INT",)})) as studio:
+        verdict = await studio.engine.check(PromptSubmission(
+            prompt={"1": node("Works", x=1), "2": node("Works")}))
+        assert verdict.outputs == ["1"]
+        assert list(verdict.node_errors) == ["2"]
+        with pytest.raises(PromptRejected):
+            await studio.engine.check(PromptSubmission(prompt={"2": node("Works")}))
+        assert studio.engine.remaining == 0
+    assert studio.engine.history.entries() == []
