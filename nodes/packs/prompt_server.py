@@ -114,6 +114,7 @@ class PromptServer:
         self.web_root = str(Path(__file__).resolve().parents[2] / "web" / "ui")
         self.messages: asyncio.Queue[Any] = asyncio.Queue()
         self.client_session: Any = None
+        self._sending: set[asyncio.Task[None]] = set()
         self.user_manager = _Absent("PromptServer.user_manager", "use the routes below /userdata and /settings")
         self.node_replace_manager: Any = _Absent("PromptServer.node_replace_manager",
                                                  "use ComfyAPI().node_replacement.register")
@@ -174,7 +175,9 @@ class PromptServer:
 
         Of our own messages a replaced one is told when they go out: then this has nothing left to do.
         """
-        if told_already.get() != event:
+        if event == BinaryEventTypes.UNENCODED_PREVIEW_IMAGE:
+            self._send_picture(data, sid)
+        elif told_already.get() != event:
             self.messenger.send(event, data, sid)
 
     async def send(self, event: str | int, data: Any, sid: str | None = None) -> None:
@@ -191,11 +194,20 @@ class PromptServer:
 
     async def send_image(self, image_data: tuple[str, Any, int | None], sid: str | None = None) -> None:
         """Send a preview: (`JPEG` or `PNG`, PIL image, longest side in pixels or None)."""
-        from nodes.preview_images import encode_preview
+        self.messenger.send(BinaryEventTypes.PREVIEW_IMAGE, await asyncio.to_thread(_encoded, image_data), sid)
 
-        kind, encoded = await asyncio.to_thread(encode_preview, image_data)
-        number = 2 if kind.upper() == "PNG" else 1
-        self.messenger.send(BinaryEventTypes.PREVIEW_IMAGE, struct.pack(">I", number) + encoded, sid)
+    def _send_picture(self, image_data: tuple[str, Any, int | None], sid: str | None) -> None:
+        """The same at once from a thread, or as soon as it is encoded from the loop."""
+        try:
+            is_on_loop = asyncio.get_running_loop() is self.loop
+        except RuntimeError:
+            is_on_loop = False
+        if is_on_loop:
+            sending = self.loop.create_task(self.send_image(image_data, sid))
+            self._sending.add(sending)
+            sending.add_done_callback(self._sending.discard)
+        else:
+            self.messenger.send(BinaryEventTypes.PREVIEW_IMAGE, _encoded(image_data), sid)
 
     def send_progress_text(self, text: str | bytes, node_id: str, sid: str | None = None) -> None:
         """Show a line of text on a node."""
@@ -229,6 +241,14 @@ class PromptServer:
     def queue_updated(self) -> None:
         """Tell every client how many prompts are left."""
         self.send_sync("status", {"status": self.get_queue_info()})
+
+
+def _encoded(image_data: tuple[str, Any, int | None]) -> bytes:
+    """Payload of a frame with a picture: which format, and its bytes."""
+    from nodes.preview_images import encode_preview
+
+    kind, encoded = encode_preview(image_data)
+    return struct.pack(">I", 2 if kind.upper() == "PNG" else 1) + encoded
 
 
 def _place_of(function: Any) -> str:

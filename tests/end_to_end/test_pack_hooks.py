@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+from PIL import Image
 
 from execution import PromptFinished
 from tests.support.studio import RunningStudio, running_studio
@@ -315,3 +317,24 @@ async def test_a_prompt_put_on_the_loop_is_queued_soon_and_a_bad_one_is_logged(
     assert event.prompt_id == "good"
     assert "a pack queued prompt bad, which was refused" in caplog.text
     assert PromptServer.instance.number == 3
+
+
+@pytest.mark.parametrize(("sender", "kind", "number"), [
+    ("HookingSendsPicture", "PNG", 2), ("HookingSendsPicture", "JPEG", 1), ("HookingSendsPictureLater", "PNG", 2)])
+async def test_a_picture_that_is_sent_as_it_is_arrives_as_a_preview(host: Host, sender: str, kind: str,
+                                                                    number: int) -> None:
+    async with host.session.ws_connect("/ws?clientId=watcher") as socket, \
+            host.session.ws_connect("/ws?clientId=other") as other:
+        await host.run({"1": node("EmptyImage", width=24, height=16, batch_size=1, color=255),
+                        "2": node(sender, image=["1", 0], format=kind)}, client_id="watcher")
+        frame = await socket.receive()
+        while frame.type is not aiohttp.WSMsgType.BINARY:
+            frame = await socket.receive()
+        await host.run({"1": node("HookingTells", text="to all")})
+        seen = await other.receive()
+        while seen.type is aiohttp.WSMsgType.TEXT and "hooking.told" not in seen.data:
+            seen = await other.receive()
+    assert seen.type is aiohttp.WSMsgType.TEXT  # no picture came before it
+    assert frame.data[:8] == (1).to_bytes(4, "big") + number.to_bytes(4, "big")
+    picture = Image.open(BytesIO(frame.data[8:]))
+    assert (picture.format, picture.size) == (kind, (24, 16))

@@ -55,6 +55,31 @@ class Fails:
         raise ValueError(why)
 
 
+class SendsPicture:
+    """Sends a picture as it is: the host makes the frame of it."""
+
+    RETURN_TYPES, FUNCTION, CATEGORY, OUTPUT_NODE = (), "send", "hooking", True
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"image": ("IMAGE",), "format": (["PNG", "JPEG"],)}}
+
+    def send(self, image, format):
+        from PIL import Image
+
+        instance = server.PromptServer.instance
+        picture = Image.fromarray((image[0] * 255).byte().numpy())
+        instance.send_sync(server.BinaryEventTypes.UNENCODED_PREVIEW_IMAGE, [format, picture, None], instance.client_id)
+        return {"ui": {"images": [{"source": "websocket"}]}}
+
+
+class SendsPictureLater(SendsPicture):
+    """The same from the loop."""
+
+    async def send(self, image, format):
+        return super().send(image, format)
+
+
 class Tells:
     """Sends a message to the client of its prompt, from a thread that it started."""
 
@@ -74,7 +99,9 @@ class Tells:
         return {"ui": {"text": [text]}}
 
 
-NODE_CLASS_MAPPINGS = {"SaveLoudly": SaveLoudly, "HookingFails": Fails, "HookingTells": Tells}
+NODE_CLASS_MAPPINGS = {
+    "HookingSendsPicture": SendsPicture, "HookingSendsPictureLater": SendsPictureLater,
+    "SaveLoudly": SaveLoudly, "HookingFails": Fails, "HookingTells": Tells}
 
 
 def wrapped(name):
