@@ -52,7 +52,7 @@ async def test_the_same_prompt_again_is_answered_from_the_cache_and_the_script_e
 
 async def test_a_script_that_takes_pictures_from_the_socket(tmp_path: Path) -> None:
     prompt = {"1": node("EmptyImage", width=8, height=8, batch_size=1, color=7),
-              "2": node("ProtoPreview", image=["1", 0], steps=3, fmt="JPEG", limit=512),
+              "2": node("ProtoPreview", image=["1", 0], steps=3, fmt="JPEG", limit=64),
               "3": node("PreviewImage", images=["2", 0])}
     async with running_studio([PACK]) as studio:
         lines = await run_script(studio, "pictures_from_the_socket.py", prompt, "2", tmp_path)
