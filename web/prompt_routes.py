@@ -9,10 +9,12 @@ from aiohttp import web
 from execution import PromptId, PromptSubmission
 
 from . import wire
-from .app_keys import ENGINE, PACK_TABLES, PROMPT_GATE, SETTINGS
+from .app_keys import CONNECTIONS, ENGINE, PACK_TABLES, PROMPT_GATE, SETTINGS
 from .bad_request import BadRequest
 from .middlewares import json_response, read_command
 from .old_classes import replace_old_classes
+from .workflow_conversion import is_saved_workflow
+from .workflow_conversion_submission import convert_submission
 
 routes = web.RouteTableDef()
 
@@ -36,19 +38,26 @@ async def submit(request: web.Request) -> web.Response:
     gate = request.app[PROMPT_GATE]
     content: bytes | dict[str, Any] = body
 
+    def replace_old(submission: PromptSubmission) -> None:
+        replace_old_classes(submission.prompt, replacements, lambda name: registry.get(name) is not None)
+
     def decoded() -> PromptSubmission:
         submission = wire.decode_submission(content, now, source)
-        replace_old_classes(submission.prompt, replacements, lambda name: registry.get(name) is not None)
+        replace_old(submission)
         return submission
 
     try:
         if gate.wants_bodies:
             content = await gate.change_body(await asyncio.to_thread(wire.decode_object, body))
         submission = await asyncio.to_thread(decoded) if len(body) > LARGE_BODY else decoded()
+        if is_saved_workflow(submission.prompt):
+            await convert_submission(engine, submission, afterwards=replace_old)
     except BadRequest as refusal:
         if refusal.error["type"] != "invalid_json":
             engine.take_number()  # as the prompts do that are refused later
         raise
+    if submission.client_id is not None and request.app[CONNECTIONS].shows_one_prompt_at_a_time(submission.client_id):
+        submission.line = submission.client_id
     accepted = await gate.submit(submission, engine.submit)
     return json_response({"prompt_id": accepted.prompt_id, "number": accepted.number,
                           "node_errors": accepted.node_errors})

@@ -6,8 +6,9 @@ from typing import Any
 from aiohttp import web
 
 from .app_keys import CONNECTIONS, ENGINE, SETTINGS, WebSettings
+from .front_end import OWN_PAGE
 from .middlewares import json_response
-from .static_files import file_of_page
+from .static_files import file_of_page, find_page_file, static_file
 
 routes = web.RouteTableDef()
 page_routes = web.RouteTableDef()
@@ -48,6 +49,13 @@ async def healthz(request: web.Request) -> web.Response:
 async def readyz(request: web.Request) -> web.Response:
     engine = request.app[ENGINE]
     return json_response({"status": "ready", "nodes": len(engine.registry), "queue_remaining": engine.remaining})
+
+
+@page_routes.get("/favicon.ico")
+async def icon(request: web.Request) -> web.StreamResponse:
+    """Browsers ask for it unasked: the page's own, else ours."""
+    found = await asyncio.to_thread(find_page_file, request.app[SETTINGS].page_directory, "favicon.ico")
+    return await static_file(found or OWN_PAGE / "favicon.svg")
 
 
 @page_routes.get("/{path:.*}")

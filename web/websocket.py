@@ -37,6 +37,8 @@ _CLOSE_TIMEOUT = 1.0
 _MOST_MISSED = 200
 _MOST_AWAY = 1000
 _LONGEST_CLIENT_ID = 1000
+_FLAG_OF_ONE_AT_A_TIME = "supports_manager_v4_ui"
+"""What pages say of themselves whose title, frames and Cancel button know one running prompt only."""
 
 
 class ClientConnection:
@@ -284,6 +286,10 @@ class ClientConnections:
     def open_connections(self) -> list[ClientConnection]:
         """The oldest first. On the loop."""
         return list(self._all)
+
+    def shows_one_prompt_at_a_time(self, client_id: ClientId) -> bool:
+        """Whether prompts of this client that run side by side would confuse its display."""
+        return any(_FLAG_OF_ONE_AT_A_TIME in connection.flags for connection in self._by_client.get(client_id, ()))
 
     # -- sockets ------------------------------------------------------------------------------------------------------
 

@@ -38,6 +38,7 @@ from execution import (
 )
 
 from .bad_request import BadRequest
+from .workflow_conversion_graph import is_saved_workflow
 
 SECRET_KEYS = ("auth_token_comfy_org", "api_key_comfy_org")
 _SECRET_NAMES = {**{key: key for key in SECRET_KEYS}, "auth_token_studio_org": SECRET_KEYS[0],
@@ -50,6 +51,9 @@ LONGEST_WORKFLOW_METADATA = 256
 """Characters of it as JSON."""
 LONGEST_PROMPT_ID = 1000
 """Characters."""
+FIELDS_BESIDE = ("client_id", "prompt_id", "number", "front", "extra_data", "partial_execution_targets",
+                 WORKFLOW_METADATA)
+"""What a request may have beside its prompt."""
 _DEEPEST = 200
 """Levels of a JSON body."""
 _CONTAINERS = (dict, list)
@@ -143,6 +147,9 @@ def decode_submission(body: bytes | dict[str, Any], now_ms: int,
     :raises BadRequest: a field has the wrong type.
     """
     data = decode_json(body) if isinstance(body, bytes) else body
+    if is_saved_workflow(data) and "prompt" not in data:  # as it is in its file, without a request around it
+        beside = {name: data.pop(name) for name in FIELDS_BESIDE if name in data}
+        data = {"prompt": data, **beside}
     if not isinstance(data, dict) or "prompt" not in data:
         raise BadRequest("no_prompt", "No prompt provided", "No prompt provided")
     prompt_id = _prompt_id(data.get("prompt_id"))

@@ -531,7 +531,7 @@ def spoilt(draw: st.DrawFn) -> Json:
 
 WORKFLOWS = GOOD_WORKFLOWS | spoilt()
 
-many = settings(max_examples=300, suppress_health_check=list(HealthCheck), deadline=2000)
+many = settings(max_examples=100, suppress_health_check=list(HealthCheck), deadline=None)
 
 
 @given(saved=WORKFLOWS)
@@ -549,7 +549,7 @@ def test_any_workflow_is_converted_or_refused_with_a_reason(saved: Json) -> None
 
 @shared_loop
 @given(saved=WORKFLOWS)
-@settings(max_examples=60, suppress_health_check=list(HealthCheck), deadline=None)
+@settings(many, max_examples=40)
 async def test_any_workflow_that_is_posted_is_answered_clearly(shared: Live, saved: Json) -> None:
     for body in ({"prompt": saved}, saved):
         answer = await shared.post("/prompt", body)
