@@ -9,6 +9,18 @@ from typing import Any
 from execution import PromptScope
 
 _KEY = "class_nodes.dynamic_prompt"
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+
+
+def _copied(value: Any) -> Any:
+    """A deep copy. What came as JSON is copied many times faster than `copy.deepcopy` does it: for an async node that
+    takes the prompt this happens on the loop."""
+    kind = value.__class__
+    if kind is dict:
+        return {name: item if item.__class__ in _PLAIN else _copied(item) for name, item in value.items()}
+    if kind is list:
+        return [item if item.__class__ in _PLAIN else _copied(item) for item in value]
+    return value if kind in _PLAIN else copy.deepcopy(value)
 
 
 class DynamicPrompt:
@@ -31,7 +43,7 @@ class DynamicPrompt:
 
     @classmethod
     def _copy_of(cls, scope: PromptScope) -> "DynamicPrompt":
-        prompt = cls(copy.deepcopy(dict(scope.submitted)))
+        prompt = cls(_copied(dict(scope.submitted)))
         for node_id, fingerprint in list(scope.fingerprints.items()):  # another thread may add some
             if node_id in prompt.original_prompt:
                 prompt.original_prompt[node_id]["is_changed"] = fingerprint
