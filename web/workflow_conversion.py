@@ -48,7 +48,7 @@ LARGEST_GROWTH = 16 * 2**20
 BYTES_OF_A_NODE = 300
 """What one costs at least."""
 LONGEST_WALK = 2_000_000
-"""Inputs that are looked at, all in all, on the way from inputs to what feeds them."""
+"""Steps on the ways from inputs to what feeds them, all in all: links, and inputs of bypassed nodes."""
 DEEPEST = 20
 """Subgraphs within each other."""
 
@@ -295,7 +295,7 @@ class _Conversion:
                 origin = place.graph.nodes.get(link.origin_id)
                 if origin is None:
                     raise CannotConvert(f"{node} is linked to node {link.origin_id}, which is not there")
-                self._walk(origin, node)
+                self._walk(origin, node, wanted)
                 step = self._step(place, origin, link, wanted)
                 if isinstance(step, tuple):
                     place, link = step
@@ -328,8 +328,11 @@ class _Conversion:
             return inside, inside.graph.output_links.get(link.origin_slot)
         return Output(place.prefix + origin.id, link.origin_slot)
 
-    def _walk(self, origin: Node, node: Node) -> None:
-        self._walked += len(origin.sockets) + 1 if origin.mode == BYPASSED else 1
+    def _walk(self, origin: Node, node: Node, wanted: str) -> None:
+        """Count a step, with what comparing types costs in it."""
+        self._walked += 1
+        if origin.mode == BYPASSED:
+            self._walked += len(origin.sockets) * (1 + len(wanted) // 8) + origin.length_of_types // 8
         if self._walked > LONGEST_WALK:
             raise CannotConvert(f"the ways to what feeds its nodes are too long, up to {node}")
 

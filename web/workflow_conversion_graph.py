@@ -67,6 +67,11 @@ class Node:
         return {one.name: one for one in reversed(self.sockets)}
 
     @cached_property
+    def length_of_types(self) -> int:
+        """Characters of the types of its inputs."""
+        return sum(len(one.type) for one in self.sockets)
+
+    @cached_property
     def size(self) -> int:
         """Bytes of it as JSON."""
         return len(msgspec.json.encode(self.raw))

@@ -3,11 +3,12 @@
 //   {"reroutes": {"file": {...}, "kept": {...}, "output": {...}}, ...}
 //
 // `file` is what goes into a file, `kept` what is sent beside a prompt, and `output` the prompt.
-// Started as `node export_workflows.mjs URL`.
+// Started as `node export_workflows.mjs URL old|new` for a server that no front end was opened on yet.
 
 import { createRequire } from "node:module";
 import path from "node:path";
 
+import { opens } from "./checks/opening.mjs";
 import { Studio } from "./studio.mjs";
 
 const require = createRequire(process.env.PLAYWRIGHT_FOLDER ? path.join(process.env.PLAYWRIGHT_FOLDER, "x") : import.meta.url);
@@ -16,8 +17,10 @@ const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
   args: ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"],
 });
-const studio = new Studio(await browser.newPage(), process.argv[2], true);
-await studio.open();
+const [url, generation] = process.argv.slice(2);
+const studio = new Studio(await browser.newPage(), url, generation === "new");
+// Wait for the dialog at the end of the first start: before it the page opens a workflow, which would replace ours.
+await opens(studio);
 const exported = await studio.page.evaluate(exportAll);
 process.stdout.write(JSON.stringify(exported) + "\n");
 await browser.close();

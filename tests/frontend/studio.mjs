@@ -17,6 +17,7 @@ const HARMLESS = [
   ["its own layout", /Invalid layout total size/],
   ["its own deprecations", /deprecated/],
   ["that these checks read the canvas", /Canvas2D: Multiple readback operations/],
+  ["a graph of the old one that goes before it was drawn", /cleanup event listeners for graph that was never set up/],
   ["a setting of the old one is read before it is known", /^error in the page: TypeError: Cannot read properties of undefined \(reading 'id'\)/],
 ];
 
@@ -77,8 +78,9 @@ export class Studio {
     const context = this.page.context();
     this.take(await (await context.browser().newContext({ viewport: this.page.viewportSize() })).newPage());
     await context.close();
+    // Its first workflow wants nodes that are not offered here, which the old one tells in a dialog over all else.
+    await this.page.addLocatorHandler(this.page.getByText("Some Nodes Are Missing"), () => this.page.keyboard.press("Escape"));
     await this.open();
-    await this.button("Run").waitFor();
   }
 
   async isReady() {

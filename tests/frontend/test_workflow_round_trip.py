@@ -47,8 +47,9 @@ def exports(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     environment = {**os.environ, "CHROMIUM": programs.chromium(), "PLAYWRIGHT_FOLDER": str(programs.playwright())}
     version = programs.newest_version() if request.param == NEWEST else request.param
     with served_studio(tmp_path_factory.mktemp("round_trip") / "base", programs.front_end(version)) as studio:
-        done = subprocess.run(["node", str(HERE / "export_workflows.mjs"), studio.url], env=environment, text=True,
-                              capture_output=True, timeout=SECONDS_TO_EXPORT, check=False)
+        generation = "old" if request.param == OLD else "new"
+        done = subprocess.run(["node", str(HERE / "export_workflows.mjs"), studio.url, generation], env=environment,
+                              text=True, capture_output=True, timeout=SECONDS_TO_EXPORT, check=False)
         assert done.returncode == 0, done.stderr
         with urllib.request.urlopen(f"{studio.url}/object_info") as answer:
             classes = json.load(answer)

@@ -451,6 +451,16 @@ def test_a_long_value_in_many_places() -> None:
     assert "too often" in refused(saved)
 
 
+def test_types_that_take_long_to_compare() -> None:
+    kind, other = (",".join(f"{letter}{n}" for n in range(300)) for letter in "ab")
+    saved = workflow([node(1, "Two", None, [("a", kind, None)] * 500, ["IMAGE"], mode=4),
+                      *[node(2 + n, "Show", [], [("images", f"{n},{other}", n)]) for n in range(2000)]],
+                     [[n, 1, 0, 2 + n, 0, "IMAGE"] for n in range(2000)])
+    started = time.perf_counter()
+    assert "too long" in refused(saved)
+    assert time.perf_counter() - started < 10
+
+
 @pytest.mark.parametrize(("text", "most"), [("{" * 200_000 + "x" * 200_000 + "}" * 200_000, 200_000),
                                             ("/*" * 300_000, 600_000), ("//" * 300_000, 0), ("\\" * 300_000, 300_000),
                                             ("{a|" * 200_000, 600_000), ("%" * 300_001, 300_001)])

@@ -1,6 +1,7 @@
 // What outlasts a reload: workflows, settings; and files that are uploaded.
 
 const NAME = "kept by me";
+const LISTED = /^kept by me(\.json)?$/;
 const FILE = "/api/userdata/workflows%2Fkept%20by%20me.json";
 const TURN = 77;
 const MAP = ".litegraph-minimap";
@@ -25,7 +26,7 @@ export async function saves(studio) {
   await isShown(studio);
   await studio.openElsewhere();
   await studio.button(/^Workflows \(w\)/).click();
-  const opened = await studio.answerOf(FILE, () => studio.page.getByText(NAME, { exact: true }).last().click());
+  const opened = await studio.answerOf(FILE, () => studio.page.getByText(LISTED).last().click());
   await isShown(studio);
   await studio.button(/^Workflows \(w\)/).click();
   return { saved: saved.status(), opened: opened.status(), mapIsHidden: !(await studio.page.locator(MAP).isVisible()) };

@@ -11,7 +11,6 @@ export async function showsFailure(studio) {
   await studio.door("left", { do: "fail" });
   if (studio.isNew) await studio.button("View details").click();
   await studio.page.getByText("The door was slammed.").first().waitFor();
-  if (!studio.isNew) { await studio.page.evaluate(() => app.api.dispatchEvent(new CustomEvent("progress_state", { detail: { prompt_id: "x", nodes: {} } }))); }
   await isIdle(studio);
   await closeDialog(studio);
 }
