@@ -13,11 +13,13 @@ from typing import Any
 from .clock import Clock
 from .events import (
     Event,
+    NodeFailed,
     NodeFinished,
     NodePlace,
     NodeProgressed,
     NodeSaid,
     NodeStarted,
+    Outcome,
     ProgressRow,
     ProgressTabled,
     PromptFinished,
@@ -292,10 +294,11 @@ class ProgressTables:
         self._loop = asyncio.get_running_loop()
         self._rows: dict[PromptId, dict[NodeId, ProgressRow]] = {}
         self._dirty: dict[PromptId, None] = {}
+        self._failed: dict[PromptId, NodeId] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._takers: dict[type, Callable[[Any], None]] = {
             NodeStarted: self._started, NodeProgressed: self._progressed, NodeFinished: self._node_finished,
-            PromptFinished: self._prompt_finished}
+            NodeFailed: self._node_failed, PromptFinished: self._prompt_finished}
 
     def note(self, event: Event) -> None:
         """Take what an event says of progress. The last table of a prompt goes out before its end."""
@@ -317,7 +320,17 @@ class ProgressTables:
         elif event.is_output:
             self._set(event.prompt_id, event.place, 1, 1, "finished")
 
+    def _node_failed(self, event: NodeFailed) -> None:
+        self._failed[event.prompt_id] = event.place.node_id
+
     def _prompt_finished(self, event: PromptFinished) -> None:
+        failed = self._failed.pop(event.prompt_id, None)
+        rows = self._rows.get(event.prompt_id, {})
+        kept = {node_id: row for node_id, row in rows.items() if row.state != "running" or node_id == failed}
+        if event.outcome is Outcome.FAILED and len(kept) < len(rows):
+            # They ran beside the node that failed: displays that go by the table alone would never know of their end.
+            self._rows[event.prompt_id] = kept
+            self._dirty[event.prompt_id] = None
         if event.prompt_id in self._dirty:
             self._tell(event.prompt_id)
         self._rows.pop(event.prompt_id, None)

@@ -13,6 +13,8 @@ from execution import (
     CurrentNodeContext,
     Event,
     InterruptProcessing,
+    NodeError,
+    NodeFailed,
     NodeFinished,
     NodeId,
     NodePlace,
@@ -415,6 +417,19 @@ def test_a_prompt_that_ends_without_news_has_no_further_table(tables: Tables) ->
     tables.tables.note(PromptFinished(prompt_id=PROMPT, outcome=Outcome.SUCCEEDED, remaining=0))
     tables.clock.advance(1)
     assert len(tables.told) == 1
+
+
+def test_what_ran_beside_a_node_that_failed_is_not_in_the_last_table(tables: Tables) -> None:
+    for node_id in ("1", "2", "3"):
+        tables.note(NodeStarted, node_id)
+    tables.note(NodeFinished, "1", ui=None, is_output=False)
+    tables.clock.advance(INTERVAL)
+    tables.note(NodeFailed, "2", node_type="Fails", executed=["1"], known=["1", "2", "3"],
+                error=NodeError(exception_type="ValueError", exception_message="no"))
+    tables.tables.note(PromptFinished(prompt_id=PROMPT, outcome=Outcome.FAILED, remaining=0))
+    assert tables.told[-1] == (PROMPT, {"1": (1, 1, "finished"), "2": (0, 1, "running")})
+    tables.clock.advance(1)
+    assert len(tables.told) == 2
 
 
 def test_closing_leaves_no_timer(tables: Tables) -> None:
