@@ -55,6 +55,7 @@ def configure_environment(options: Namespace) -> None:
     """Tell nodes where their folders are, and make those that are written to. Leaves with a sentence if it cannot."""
     from nodes.environment import environment
     from nodes.preview_folder import open_temp_folder
+    from web.user_accounts import ONLY_USER
 
     environment.place_under((options.base_directory or Path.cwd()).expanduser().resolve())
     for name in ("input", "output", "temp", "user", "models"):
@@ -70,7 +71,8 @@ def configure_environment(options: Namespace) -> None:
             "" if options.cpu else options.cuda_device
     try:
         for folder in (environment.input_directory, environment.output_directory,
-                       environment.base_directory / "custom_nodes"):
+                       environment.base_directory / "custom_nodes",
+                       environment.user_directory / ("" if options.multi_user else ONLY_USER)):
             folder.mkdir(parents=True, exist_ok=True)
         open_temp_folder(environment.temp_directory)
         example = environment.input_directory / "example.png"
@@ -106,10 +108,10 @@ def make_engine(options: Namespace, registry: "NodeRegistry", torch_threads: Any
 
 def register_built_in_nodes(registry: "NodeRegistry") -> None:
     from nodes import CATALOGUE, DISPLAY_NAMES
-    from nodes.packs.class_nodes import define_class_node
+    from nodes.packs.node_definitions import define_built_in_node
 
     for name, node_class in CATALOGUE.items():
-        registry.add(define_class_node(name, node_class, "nodes", DISPLAY_NAMES.get(name)), built_in=True)
+        registry.add(define_built_in_node(name, node_class, DISPLAY_NAMES.get(name)), built_in=True)
 
 
 def make_registry(options: Namespace) -> "PackRegistry":
@@ -278,6 +280,7 @@ async def open_studio(options: Namespace, sockets: Sequence[socket.socket],
             is_multi_user=options.multi_user, feature_flags=read_flags(options.feature_flag)[0],
             model_categories=lambda: model_folders.categories, list_model_files=model_folders.list_files,
             release_memory=torch_threads.release_memory, log_book=log_book, page_directory=page,
+            blueprint_directory=environment.base_directory / "blueprints",
             compresses=options.enable_compress_response_body, is_offline=options.offline,
             system_facts=lambda: system_stats(VERSION, sys.argv)))
         if packs:

@@ -7,14 +7,18 @@ class ClassInfo:
     """Asks a class what it takes each time it is called, and answers the same object again while that is the same.
 
     Making the whole takes several times as long as asking, and of hundreds of classes hardly one has changed.
+
+    :param has_every_key: whether it is shown like a node with a schema: with all keys, null included.
     """
 
-    __slots__ = ("_class_type", "_display_name", "_known", "_node_class", "_origin")
+    __slots__ = ("_class_type", "_display_name", "_has_every_key", "_known", "_node_class", "_origin")
 
-    def __init__(self, class_type: str, node_class: Any, origin: str, display_name: str | None) -> None:
+    def __init__(self, class_type: str, node_class: Any, origin: str, display_name: str | None,
+                 has_every_key: bool = False) -> None:
         self._class_type = class_type
         self._node_class = node_class
         self._origin = origin
+        self._has_every_key = has_every_key
         self._display_name = display_name
         self._known: tuple[Any, Any, dict[str, Any]] | None = None
 
@@ -52,7 +56,13 @@ class ClassInfo:
             info["api_node"] = node_class.API_NODE
         if hasattr(node_class, "ESSENTIALS_CATEGORY"):
             info["essentials_category"] = node_class.ESSENTIALS_CATEGORY
-        return info
+        return self._with_every_key(info) if self._has_every_key else info
+
+    def _with_every_key(self, info: dict[str, Any]) -> dict[str, Any]:
+        absent = {"output_tooltips": [None] * len(info["output"]), "output_matchtypes": None, "deprecated": False,
+                  "experimental": False, "dev_only": False, "api_node": False, "price_badge": None,
+                  "essentials_category": None}
+        return {**absent, **info, "display_name": self._display_name, "search_aliases": info["search_aliases"] or None}
 
 
 def _is_same(one: Any, other: Any) -> bool:

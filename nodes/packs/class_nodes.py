@@ -29,10 +29,11 @@ HIDDEN_VALUES: Mapping[str, Callable[[PromptScope, str, bool], Any]] = {
 
 
 def define_class_node(class_type: str, node_class: type, origin: str,
-                      display_name: str | None = None) -> NodeDefinition:
+                      display_name: str | None = None, *, shown_as_schema: bool = False) -> NodeDefinition:
     """What the engine has to know of a class-attribute node.
 
     :param origin: the module that it comes from: `nodes`, `custom_nodes.<folder>` …
+    :param shown_as_schema: whether clients are told of it as of a node that describes itself by a schema.
     :raises TypeError: the class lacks something that every node needs.
     """
     for name in ("INPUT_TYPES", "RETURN_TYPES", "FUNCTION"):
@@ -49,7 +50,8 @@ def define_class_node(class_type: str, node_class: type, origin: str,
         class_type=class_type, origin=origin, describe=partial(_describe, node_class), create=node_class,
         creates_in_place=node_class.__init__ is object.__init__ and node_class.__new__ is object.__new__,
         function=lambda instance: getattr(instance, function_name), is_async=is_async, read_result=read_result,
-        hidden_values=_hidden_values, info=ClassInfo(class_type, node_class, origin, display_name),
+        hidden_values=_hidden_values,
+        info=ClassInfo(class_type, node_class, origin, display_name, shown_as_schema),
         is_output=getattr(node_class, "OUTPUT_NODE", False) is True,
         is_shown_again=bool(getattr(node_class, "HAS_INTERMEDIATE_OUTPUT", False)),
         input_is_list=bool(getattr(node_class, "INPUT_IS_LIST", False)),

@@ -6,48 +6,15 @@ are wrapped. The classes are looked up in the catalogue when a module is importe
 
 import functools
 import inspect
-from collections.abc import Mapping
 from typing import Any
 
 from nodes import CATALOGUE
 
 from .absent_names import ABSENT_BESIDE, names_of
+from .core_modules import PLAIN_MODULES, SCHEMA_MODULES
 from .not_offered import absent_class
 
 _NOT_HERE = "this server does not have the node yet"
-
-PLAIN_MODULES: Mapping[str, tuple[str, ...]] = {
-    "comfy_extras.nodes_mask": (
-        "CropMask", "FeatherMask", "GrowMask", "ImageColorToMask", "ImageCompositeMasked", "ImageToMask", "InvertMask",
-        "MaskComposite", "MaskToImage", "SolidMask", "ThresholdMask"),
-    "comfy_extras.nodes_images": (
-        "GetImageSize", "ImageCrop", "ImageFlip", "ImageFromBatch", "ImageRotate", "ImageStitch", "RepeatImageBatch",
-        "ResizeAndPadImage", "SaveAnimatedPNG", "SaveAnimatedWEBP", "SaveSVGNode"),
-    "comfy_extras.nodes_audio": ("LoadAudio", "PreviewAudio", "SaveAudio"),
-    "comfy_extras.nodes_preview_any": ("PreviewAny",),
-}
-"""Modules of class-attribute nodes, whose classes have the names of the nodes."""
-
-SCHEMA_MODULES: Mapping[str, Mapping[str, str]] = {
-    "comfy_extras.nodes_string": {name: name for name in (
-        "CaseConverter", "RegexExtract", "RegexMatch", "RegexReplace", "StringCompare", "StringConcatenate",
-        "StringContains", "StringLength", "StringReplace", "StringSubstring", "StringTrim")},
-    "comfy_extras.nodes_video": {name: name for name in (
-        "CreateVideo", "GetVideoComponents", "LoadVideo", "SaveVideo")},
-    "comfy_extras.nodes_post_processing": {
-        "Blend": "ImageBlend", "Blur": "ImageBlur", "Quantize": "ImageQuantize",
-        "ImageScaleToTotalPixels": "ImageScaleToTotalPixels", "Sharpen": "ImageSharpen"},
-    "comfy_extras.nodes_compositing": {name: name for name in (
-        "JoinImageWithAlpha", "PorterDuffImageComposite", "SplitImageWithAlpha")},
-    "comfy_extras.nodes_primitive": {
-        "Boolean": "PrimitiveBoolean", "Float": "PrimitiveFloat", "Int": "PrimitiveInt", "String": "PrimitiveString",
-        "StringMultiline": "PrimitiveStringMultiline"},
-    "comfy_extras.nodes_rebatch": {"ImageRebatch": "RebatchImages"},
-    "comfy_extras.nodes_latent": {"LatentBatch": "LatentBatch"},
-}
-"""Modules of schema nodes: class name -> name of the node."""
-
-CORE_MODULES = frozenset({*PLAIN_MODULES, *SCHEMA_MODULES})
 
 
 def names_of_module(module: str) -> dict[str, Any]:

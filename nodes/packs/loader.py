@@ -19,7 +19,7 @@ from execution import NodeDefinition, NodeRegistry
 from nodes import CATALOGUE
 
 from .entrypoint import offered_by_entrypoint
-from .node_definitions import define_node
+from .node_definitions import define_built_in_node, define_node
 from .pack_import import ImportInProgress, PackPlace, execute_file, import_pack, module_name_of, name_of
 from .pack_reports import PackFailed, PackReport, note_failure, sentence_of
 from .pack_web_folders import web_directories_of
@@ -268,7 +268,9 @@ def show_anew(report: PackReport, name: str, registry: NodeRegistry, surface: "S
     if definition is None or node_class is None:
         return
     try:
-        again = define_node(name, node_class, definition.origin, _shown_name(name, surface))
+        shown = _shown_name(name, surface)
+        again = define_built_in_node(name, node_class, shown) if name in CATALOGUE \
+            else define_node(name, node_class, definition.origin, shown)
     except KeyboardInterrupt:
         raise
     except BaseException as error:

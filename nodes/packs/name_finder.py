@@ -15,7 +15,8 @@ from typing import Any
 
 from . import model_folders
 from .absent_names import ABSENT_MODULES, AbsentModule, names_of, open_package_of
-from .core_library import CORE_MODULES, names_of_module
+from .core_library import names_of_module
+from .core_modules import CORE_MODULES
 from .not_offered import absent
 
 OLD_NAMES = {"model_management": "comfy.model_management"}

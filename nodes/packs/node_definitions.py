@@ -5,6 +5,7 @@ from typing import Any
 from execution import NodeDefinition
 
 from .class_nodes import define_class_node
+from .core_modules import is_schema_node_there, module_of
 
 
 def define_node(class_type: str, node_class: Any, origin: str, display_name: str | None = None) -> NodeDefinition:
@@ -20,3 +21,9 @@ def define_node(class_type: str, node_class: Any, origin: str, display_name: str
         if is_schema_node(node_class):
             return define_schema_node(class_type, node_class, origin, display_name)
     return define_class_node(class_type, node_class, origin, display_name)
+
+
+def define_built_in_node(class_type: str, node_class: Any, display_name: str | None = None) -> NodeDefinition:
+    """What the engine has to know of a node of the catalogue, shown as clients know it."""
+    return define_class_node(class_type, node_class, module_of(class_type), display_name,
+                             shown_as_schema=is_schema_node_there(class_type))

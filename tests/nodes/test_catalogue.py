@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from nodes import CATALOGUE, DISPLAY_NAMES
+from nodes.packs.node_definitions import define_built_in_node
 
 HERE = Path(__file__).parent
 CONTRACT = json.loads((HERE / "core-nodes.json").read_text())
@@ -48,6 +49,28 @@ def test_interface_is_the_contract_s(name):
     assert getattr(node, "EXPERIMENTAL", False) == wanted.get("experimental", False)
     # Packs call `execute` of what was a schema node on the class.
     assert inspect.ismethod(getattr(node, node.FUNCTION)) == (wanted["kind"] == "schema")
+
+
+SCHEMA_KEYS = {"output_tooltips", "output_matchtypes", "deprecated", "experimental", "dev_only", "api_node",
+               "price_badge", "essentials_category"}
+
+
+@pytest.mark.parametrize("name", sorted(CATALOGUE.keys() - OURS))
+def test_clients_are_told_what_the_contract_says(name):
+    wanted = CONTRACT[name]
+    said = define_built_in_node(name, CATALOGUE[name], DISPLAY_NAMES.get(name)).info()
+    assert {key: said[key] for key in ("display_name", "python_module", "output_node")} == {
+        key: wanted[key] for key in ("display_name", "python_module", "output_node")}
+    assert said["is_input_list"] is wanted.get("input_is_list", False)
+    assert said.get("experimental", False) is wanted.get("experimental", False)
+    if wanted["kind"] == "schema":
+        assert said.keys() >= SCHEMA_KEYS
+        assert (said["deprecated"], said["dev_only"], said["api_node"]) == (False, False, False)
+        assert said["output_tooltips"] == [None] * len(said["output"])
+        assert said["search_aliases"] is None
+    else:
+        assert not said.keys() & (SCHEMA_KEYS - {"experimental", "output_tooltips"})
+        assert said["search_aliases"] == []
 
 
 def test_order_of_inputs_is_the_contract_s():

@@ -171,8 +171,8 @@ def registry_of_built_in_nodes() -> "NodeRegistry":
 
 def fill_with_built_in_nodes(registry: Registry) -> Registry:
     from nodes import CATALOGUE, DISPLAY_NAMES
-    from nodes.packs.class_nodes import define_class_node
+    from nodes.packs.node_definitions import define_built_in_node
 
     for name, node_class in CATALOGUE.items():
-        registry.add(define_class_node(name, node_class, "nodes", DISPLAY_NAMES.get(name)), built_in=True)
+        registry.add(define_built_in_node(name, node_class, DISPLAY_NAMES.get(name)), built_in=True)
     return registry

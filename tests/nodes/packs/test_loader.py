@@ -195,6 +195,23 @@ NODE_DISPLAY_NAME_MAPPINGS = {"SaveImage": "Keep It", "Other": "Another One"}
                       "shown": ["Keep It", "Another One"], "still built in": True}
 
 
+def test_a_built_in_node_that_is_shown_under_another_name_is_shown_like_before_otherwise(tmp_path: Path) -> None:
+    base = write_packs(tmp_path, {"shown.py": """
+NODE_CLASS_MAPPINGS = {}
+NODE_DISPLAY_NAME_MAPPINGS = {"ImageBlend": "Mix", "CropMask": "Cut"}
+"""})
+    before, after = in_process(base, """
+        from nodes import CATALOGUE
+        from nodes.packs.node_definitions import define_built_in_node
+        names = ["ImageBlend", "CropMask"]
+        await packs.load()
+        return [[define_built_in_node(name, CATALOGUE[name]).info() for name in names],
+                [packs.registry.get(name).info() for name in names]]
+    """)
+    assert [one["display_name"] for one in after] == ["Mix", "Cut"]
+    assert [{**one, "display_name": None} for one in after] == [{**one, "display_name": None} for one in before]
+
+
 def test_between_packs_the_last_one_wins(tmp_path: Path) -> None:
     base = write_packs(tmp_path, {"a.py": pack_of("Same"), "b.py": pack_of("Same")})
     assert in_process(base, """
