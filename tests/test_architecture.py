@@ -54,7 +54,8 @@ NAMES_OF_A_GENERATION = re.compile("INPUT_TYPES|RETURN_TYPES|NODE_CLASS_MAPPINGS
 WORDS_OF_OTHERS = {"comfyui_version", "auth_token_comfy_org", "api_key_comfy_org", "_comfy_cache_tensors",
                    "COMFY_MATCHTYPE_V3", "Comfy-Usage-Source", "comfy_usage_source",
                    "Content-Type, Authorization, Comfy-User", "comfy-user", "comfy.settings.json",
-                   "comfyui", "comfyui-frontend-package", "--comfy-api-base", "--disable-comfy-compiler"}
+                   "comfyui", "comfyui-frontend-package", "comfyui-workflow-templates", "comfyui-embedded-docs",
+                   "--comfy-api-base", "--disable-comfy-compiler"}
 """Keys that clients send or read, what values are asked for, and options of start scripts, under these names."""
 
 SECOND_LOOPS = re.compile(

@@ -26,6 +26,7 @@ from .app_keys import (
     ACCOUNTS,
     CONNECTIONS,
     ENGINE,
+    INSTALLED_FILES,
     LOG_BOOK,
     LOG_STREAM,
     LOOPBACK_NAMES,
@@ -38,6 +39,7 @@ from .app_keys import (
     SETTINGS,
     WebSettings,
 )
+from .installed_files import InstalledFiles
 from .log_book import LogBook
 from .log_stream import LogStream, PromptLines
 from .loopback_names import LoopbackNames
@@ -76,7 +78,8 @@ def create_app(engine: Engine, settings: WebSettings) -> web.Application:
     app[PACK_TABLES] = PackTables()
     app[PACKS] = pack_routes.Packs()
     app[PROMPT_GATE] = OpenGate()
-    app[PACK_FILES] = PackFiles(lambda: app[PACK_TABLES])
+    app[PACK_FILES] = PackFiles(lambda: app[PACK_TABLES], settings.blueprint_directory)
+    app[INSTALLED_FILES] = InstalledFiles()
     app[ACCOUNTS] = UserAccounts(settings.user_directory, settings.is_multi_user)
     app[LOG_BOOK] = LogBook() if settings.log_book is None else settings.log_book
     app[LOG_STREAM] = LogStream(app[LOG_BOOK], app[CONNECTIONS])

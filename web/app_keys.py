@@ -10,6 +10,7 @@ from msgspec import Struct
 from execution import Engine
 
 if TYPE_CHECKING:
+    from .installed_files import InstalledFiles
     from .log_book import LogBook
     from .log_stream import LogStream
     from .loopback_names import LoopbackNames
@@ -33,6 +34,8 @@ class WebSettings(Struct, frozen=True, kw_only=True):
     cors_origin: str | None = None
     """`Access-Control-Allow-Origin`; None keeps the origin check."""
     page_directory: Path = Path(__file__).parent / "ui"
+    blueprint_directory: Path | None = None
+    """Subgraphs, one a file, that are offered beside those of packs."""
     compresses: bool = False
     """JSON and text are compressed for clients that take it."""
     is_offline: bool = False
@@ -63,6 +66,7 @@ PACK_TABLES: "web.AppKey[PackTables]" = web.AppKey("pack_tables")
 PACKS: "web.AppKey[Packs]" = web.AppKey("packs")
 """May be set to other packs until the application starts."""
 PACK_FILES: "web.AppKey[PackFiles]" = web.AppKey("pack_files")
+INSTALLED_FILES: "web.AppKey[InstalledFiles]" = web.AppKey("installed_files")
 ACCOUNTS: "web.AppKey[UserAccounts]" = web.AppKey("accounts")
 LOG_BOOK: "web.AppKey[LogBook]" = web.AppKey("log_book")
 LOG_STREAM: "web.AppKey[LogStream]" = web.AppKey("log_stream")

@@ -96,7 +96,7 @@ class UploadForm(msgspec.Struct):
 
 STATUS_OF: Mapping[type[FileRefused], int] = {
     BadFileName: 400, BadForm: 400, BadVariant: 400, OutsideFolder: 400, ImageUnreadable: 400,
-    FileMissing: 404, BodyTooLarge: 413,
+    FileMissing: 404,
 }
 STATUS_OF_VIEW: Mapping[type[FileRefused], int] = {**STATUS_OF, OutsideFolder: 403, ImageUnreadable: 415}
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -110,6 +110,8 @@ def answers_refusals(statuses: Mapping[type[FileRefused], int]) -> Callable[[Han
         async def answered(request: web.Request) -> web.StreamResponse:
             try:
                 return await handler(request)
+            except BodyTooLarge as refusal:  # said as the library says it of every other body
+                return web.Response(status=413, text=str(refusal))
             except FileRefused as refusal:
                 return web.json_response({"error": str(refusal)}, status=statuses[type(refusal)])
             except OSError as error:

@@ -31,7 +31,7 @@ async def files(request: web.Request) -> web.Response:
     return json_response(await asyncio.to_thread(newest_first, folder))
 
 
-@routes.route("*", "/internal/{path:.*}")
+@routes.get("/internal/{path:.*}")
 async def unknown(request: web.Request) -> web.Response:
     return web.Response(status=404, text="404: Not Found")
 

@@ -1,11 +1,14 @@
-"""What packs bring for the browser, over HTTP. The tables of packs are handed in; nothing here knows how packs load."""
+"""What packs and installed packages bring for the browser, over HTTP. The tables of packs are handed in; nothing here
+knows how packs load."""
 
 import asyncio
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
-from .app_keys import PACK_FILES, PACK_TABLES, SETTINGS
+from .app_keys import INSTALLED_FILES, PACK_FILES, PACK_TABLES, SETTINGS
 from .bad_request import BadRequest
 from .middlewares import json_response
 from .static_files import file_of_page, find_page_file, static_file
@@ -50,12 +53,36 @@ async def template(request: web.Request) -> web.StreamResponse:
     return await static_file(await asyncio.to_thread(request.app[PACK_FILES].template_file, pack, path))
 
 
-@static_routes.get(r"/templates/{name:index(?:_logo)?\.json}")
-async def template_index(request: web.Request) -> web.StreamResponse:
-    """The page's own list of examples; an empty one if it brings none, which is what its readers can parse."""
-    name = request.match_info["name"]
-    found = await asyncio.to_thread(find_page_file, request.app[SETTINGS].page_directory, f"templates/{name}")
-    return json_response([] if name == "index.json" else {}) if found is None else await static_file(found)
+EMPTY_LISTS: Mapping[str, Any] = {"index.json": [], "index_logo.json": {}}
+"""What front ends ask for whether or not there are examples; they can parse these, and no 404."""
+
+
+@static_routes.get("/templates/{path:.*}")
+async def installed_template(request: web.Request) -> web.StreamResponse:
+    """A file of the installed example workflows, else of the page."""
+    path = request.match_info["path"]
+
+    def find() -> Path | None:
+        return (request.app[INSTALLED_FILES].template(path)
+                or find_page_file(request.app[SETTINGS].page_directory, f"templates/{path}"))
+
+    found = await asyncio.to_thread(find)
+    return json_response(EMPTY_LISTS[path]) if found is None and path in EMPTY_LISTS else await static_file(found)
+
+
+# --- pages about nodes -----------------------------------------------------------------------------------
+
+
+@static_routes.get("/docs/{path:.*}")
+async def installed_docs(request: web.Request) -> web.StreamResponse:
+    """A page about a node, or a picture in one, of the installed ones, else a file of the page."""
+    path = request.match_info["path"]
+
+    def find() -> Path | None:
+        return (request.app[INSTALLED_FILES].docs(path)
+                or find_page_file(request.app[SETTINGS].page_directory, f"docs/{path}"))
+
+    return await static_file(await asyncio.to_thread(find))
 
 
 # --- subgraphs and replacements --------------------------------------------------------------------------

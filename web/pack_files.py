@@ -45,10 +45,12 @@ class PackFiles:
     """Reads what the tables of packs lead to. Texts and subgraphs are kept until the table of packs changes.
 
     :param tables: asked each time.
+    :param blueprints: a folder of subgraphs that belong to no pack.
     """
 
-    def __init__(self, tables: Callable[[], PackTables]) -> None:
+    def __init__(self, tables: Callable[[], PackTables], blueprints: Path | None = None) -> None:
         self._tables = tables
+        self._blueprints = blueprints
         self._kept: dict[str, tuple[Any, Any]] = {}
         self._turn = threading.Lock()
 
@@ -108,19 +110,15 @@ class PackFiles:
     # -- subgraphs --------------------------------------------------------------------------------------------------
 
     def subgraphs(self) -> dict[str, dict[str, Any]]:
-        """All subgraphs of packs by id: what they are called, whose they are, and their `data`, JSON as text."""
+        """All subgraphs by id: what they are called, whose they are, and their `data`, JSON as text."""
         return self._once("subgraphs", self._read_subgraphs)
 
     def _read_subgraphs(self) -> dict[str, dict[str, Any]]:
         found = {}
         for pack, folder in self._pack_folders():
-            for path in _json_files(folder / "subgraphs"):
-                text = _read_text(path)
-                if text is not None:
-                    # Of names alone, so that it stays when the server or its folder moves.
-                    subgraph_id = hashlib.sha256(f"custom_node\0{pack}\0{path.name}".encode()).hexdigest()
-                    found[subgraph_id] = {"source": "custom_node", "name": path.stem,
-                                          "info": {"node_pack": f"custom_nodes.{pack}"}, "data": text}
+            found.update(_subgraphs_in(folder / "subgraphs", "custom_node", f"custom_nodes.{pack}", pack))
+        if self._blueprints is not None:
+            found.update(_subgraphs_in(self._blueprints, "templates", "comfyui", ""))
         return found
 
     # -- the tables -------------------------------------------------------------------------------------------------
@@ -163,6 +161,17 @@ def merge(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
         else:
             merged[key] = value
     return merged
+
+
+def _subgraphs_in(folder: Path, source: str, node_pack: str, owner: str) -> dict[str, dict[str, Any]]:
+    found = {}
+    for path in _json_files(folder):
+        text = _read_text(path)
+        if text is not None:
+            # Of names alone, so that it stays when the server or its folder moves.
+            subgraph_id = hashlib.sha256(f"{source}\0{owner}\0{path.name}".encode()).hexdigest()
+            found[subgraph_id] = {"source": source, "name": path.stem, "info": {"node_pack": node_pack}, "data": text}
+    return found
 
 
 def _scripts_below(folder: Path) -> list[str]:

@@ -8,7 +8,9 @@ from aiohttp import web
 from .app_keys import SETTINGS
 
 _TYPES = {".js": "application/javascript", ".mjs": "application/javascript", ".css": "text/css",
-          ".json": "application/json"}
+          ".json": "application/json", ".webp": "image/webp", ".avif": "image/avif", ".woff": "font/woff",
+          ".woff2": "font/woff2", ".ttf": "font/ttf", ".wasm": "application/wasm", ".webm": "video/webm"}
+"""Whatever the tables of this machine say."""
 
 
 async def static_file(path: Path | None) -> web.StreamResponse:

@@ -103,6 +103,8 @@ class PackHooks:
         self._starting: set[asyncio.Task[None]] = set()
         self._handlers_turn = asyncio.Lock()
         self._watcher = _Watcher()
+        self._shows = False
+        """Whether a pack replaced `send_sync`, as of the last event that is not of a node."""
         PromptExecutor.runs = self
         engine.add_listener(self.take)
 
@@ -128,7 +130,9 @@ class PackHooks:
         item = self._items.get(getattr(event, "prompt_id", ""))
         if kind is NodeStarted and item is not None and self._asks_for_inputs() is not None:
             self._watcher.do(self._ask_for_inputs, event, item)
-        if is_replaced(type(server), "send_sync", server):
+        if kind not in _OF_A_NODE:  # asked anew now and then only: it is the way of every event
+            self._shows = is_replaced(type(server), "send_sync", server)
+        if self._shows:
             client_id = None if item is None else item[3].get("client_id")
             self._watcher.do(self._show, event, client_id)
         if kind is PromptFinished:

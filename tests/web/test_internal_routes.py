@@ -49,3 +49,12 @@ async def test_what_is_not_there(shared: Live, path: str) -> None:
     assert (answer.status, answer.body) == (404, b"404: Not Found")
     for twin in ("/api/internal/logs", f"/api{path}"):
         assert (await shared.get(twin)).status == 404
+
+
+@shared_loop
+@pytest.mark.parametrize(("method", "path", "allowed"), [
+    ("POST", "/internal/logs", {"GET", "HEAD"}), ("DELETE", "/internal/files/input", {"GET", "HEAD"}),
+    ("POST", "/internal/logs/subscribe", {"PATCH", "GET", "HEAD"}), ("POST", "/internal/nope", {"GET", "HEAD"})])
+async def test_other_methods(shared: Live, method: str, path: str, allowed: set[str]) -> None:
+    answer = await shared.ask(method, path)
+    assert (answer.status, set(answer.headers["Allow"].split(","))) == (405, allowed)

@@ -126,6 +126,19 @@ async def test_subgraphs(packed: Live, base: Path, serve: Any) -> None:
     assert (unknown.status, unknown.error["type"]) == (404, "unknown_subgraph")
 
 
+async def test_blueprints_of_the_base_folder_are_subgraphs_too(base: Path, serve: Any) -> None:
+    write(base / "blueprints", {"Text to Image.json": '{"nodes": []}', "notes.txt": ""})
+    (base / "blueprints" / "link.json").symlink_to(base / "custom_nodes" / "first pack" / "secret.txt")
+    async with serve(base_directory=base) as live:
+        listed = (await live.get("/api/global_subgraphs")).json()
+        assert sorted(one["name"] for one in listed.values()) == ["Text to Image", "Two pass"]
+        subgraph_id = next(key for key, one in listed.items() if one["name"] == "Text to Image")
+        assert listed[subgraph_id] == {"source": "templates", "name": "Text to Image",
+                                       "info": {"node_pack": "comfyui"}}
+        whole = (await live.get(f"/global_subgraphs/{subgraph_id}")).json()
+        assert whole == {**listed[subgraph_id], "data": '{"nodes": []}'}
+
+
 def test_a_subgraph_keeps_its_id_when_everything_moves(tmp_path: Path) -> None:
     ids = []
     for base in ("here", "there"):

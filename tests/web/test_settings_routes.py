@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ async def test_nothing_is_set_at_first_and_nothing_is_made(live: Live) -> None:
     assert (await live.get("/settings")).json() == {}
     one = await live.get("/settings/Comfy.ColorPalette")
     assert (one.status, one.body) == (200, b"null")
-    assert not await asyncio.to_thread(settings_file(live).parent.exists)
+    assert await asyncio.to_thread(os.listdir, settings_file(live).parent) == []
 
 
 async def test_settings_are_kept_in_one_indented_file(live: Live) -> None:
@@ -122,15 +123,20 @@ def test_a_link_out_of_the_folder_is_neither_read_nor_written_through(tmp_path: 
 
 
 async def test_one_user_is_told_whether_there_is_a_folder(live: Live) -> None:
+    for path in ("/users", "/api/users"):
+        assert (await live.get(path)).json() == {"storage": "server", "migrated": True}
+    assert (await live.get("/userdata?dir=.")).json() == []
+    await asyncio.to_thread(shutil.rmtree, live.running.base_directory / "user")
     assert (await live.get("/users")).json() == {"storage": "server", "migrated": False}
     await live.post("/settings/a", 1, headers={"comfy-user": "whoever"})
-    assert (await live.get("/api/users")).json() == {"storage": "server", "migrated": True}
+    assert (await live.get("/users")).json() == {"storage": "server", "migrated": True}
     assert (await live.get("/settings")).json() == {"a": 1}
 
 
 async def test_several_users_have_settings_and_files_of_their_own(serve: Any) -> None:
     async with serve(multi_user=True) as live:
         assert (await live.get("/users")).json() == {"storage": "server", "users": {}}
+        assert not (live.running.base_directory / "user" / "default").exists()
         ids = [(await live.post("/users", {"username": name})).json() for name in (" Al ice! ", "Bob")]
         assert ids[0].startswith("Al-ice-_")
         assert len(ids[0]) == len("Al-ice-_") + 36
