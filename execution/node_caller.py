@@ -58,6 +58,8 @@ class _OpenCall(NodeCall):
     task: "asyncio.Task[None] | None" = None
     timer: asyncio.TimerHandle | None = None
     is_abandoned = False
+    is_constructed = False
+    """Its instance is there: what fails from now on fails with its inputs."""
 
     def __init__(self, command: CallNode | TakeFingerprints, node_id: NodeId, definition: NodeDefinition,
                  desk: CallDesk) -> None:
@@ -168,6 +170,7 @@ class LocalNodeCaller:
         definition = call.definition
         try:
             instance = call.instance = await self._instance_for(call)
+            call.is_constructed = True
             slices = self._slices(command)
             ending: stimuli.CallEnding
             if definition.lazy_check is not None and (wanted := await self._lazy_inputs(call, slices)):
@@ -210,6 +213,7 @@ class LocalNodeCaller:
         """Ask the async check of a plain node; its function is another call, once it wants no more."""
         try:
             call.instance = await self._instance_for(call)
+            call.is_constructed = True
             ending: stimuli.CallEnding = stimuli.InputsWanted(
                 call_id=call.call_id, names=await self._lazy_inputs(call, self._slices(command)))
         except BaseException as error:
@@ -313,6 +317,7 @@ class LocalNodeCaller:
         definition = call.definition
         if call.instance is None:
             call.instance = self._code.run_for(call, None, definition.create, {})
+        call.is_constructed = True
         slices = self._slices(command)
         if definition.lazy_check is not None and command.part is CallPart.WHOLE:
             check = definition.lazy_check(call.instance)
@@ -404,7 +409,11 @@ class LocalNodeCaller:
         definition = command.definition
         hidden = definition.hidden_values(command.interface, command.scope, command.node_id, False) \
             if command.interface.hidden else {}
-        return slices_of(command.inputs, hidden, definition.input_is_list)
+        slices = slices_of(command.inputs, hidden, definition.input_is_list)
+        if definition.input_is_list:
+            for name in command.unevaluated:  # a tuple tells it from a list with one None in it
+                slices[0].arguments[name] = (None,)
+        return slices
 
     async def _expanded(self, call: _OpenCall, joined: Joined) -> stimuli.CallEnding:
         """The ending of a call whose results hold a subgraph: its classes have to be known first."""
@@ -451,7 +460,7 @@ class LocalNodeCaller:
         if self._was_stopped_by(call, error):
             return stimuli.NodeCancelled(call_id=call.call_id)
         command = call.command
-        inputs = command.inputs if isinstance(command, CallNode) else {}
+        inputs = command.inputs if isinstance(command, CallNode) and call.is_constructed else {}
         described = describe_error(error, inputs)
         # A frame of the node holds its inputs, and through them memory, for as long as the exception lives.
         error.__traceback__ = None

@@ -15,7 +15,6 @@ from typing import Any
 
 from msgspec import Struct
 
-from .errors import NodeNotFoundError
 from .identifiers import NodeId
 from .node_code import NodeCode, exit_as_value
 from .node_interface import Hook, NodeDefinition, NodeInterface, PromptScope
@@ -87,13 +86,13 @@ class NodeHooks:
     async def learn_classes(self, class_types: set[str], scope: PromptScope) -> None:
         """Have classes that an expansion brings declare themselves, unless the prompt knows them.
 
-        :raises NodeNotFoundError: there is no such class. :raises TimeoutError: one did not answer.
+        :raises KeyError: there is no such class. :raises TimeoutError: one did not answer.
         """
         new: dict[str, NodeDefinition] = {}
         for name in sorted(class_types - scope.interfaces.keys()):
             definition = self._registry.get(name)
             if definition is None:
-                raise NodeNotFoundError(f"an expansion names the class {name!r}, which does not exist")
+                raise KeyError(f"an expansion names the class {name!r}, which does not exist")
             new[name] = definition
         if new:
             clock = StepClock()

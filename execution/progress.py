@@ -322,6 +322,8 @@ class ProgressTables:
 
     def _node_failed(self, event: NodeFailed) -> None:
         self._failed[event.prompt_id] = event.place.node_id
+        if event.prompt_id in self._dirty:
+            self._tell(event.prompt_id)  # clients know of no table behind the error
 
     def _prompt_finished(self, event: PromptFinished) -> None:
         failed = self._failed.pop(event.prompt_id, None)

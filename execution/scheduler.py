@@ -495,8 +495,17 @@ class Scheduler:
         except Exception as error:  # nobody has checked what a node makes: its prompt must end whatever it is
             self._fail(run, owner.place.node_id, _own_error(error))
         else:
+            self._show_cached(run, expanded)
             self._advance(run, movable)
         self._settle_all(call)
+
+    def _show_cached(self, run: PromptRun, expanded: stimuli.NodeExpanded) -> None:
+        """Output nodes of a subgraph whose results the cache has are shown, as those of the prompt are."""
+        for graph_node in expanded.nodes:
+            node = run.nodes.get(graph_node.node_id)
+            if node is not None and node.state is NodeState.DONE and node.definition.is_output \
+                    and node.record is not None and not node.is_repeat and len(node.story) == 2:
+                self._announce_finished(node, node.record, from_cache=True)
 
     def _refuse_impossible(self, expanded: stimuli.NodeExpanded) -> None:
         """Expansions are not validated. A call that can never have its tokens would keep others from theirs."""

@@ -101,12 +101,12 @@ def sign_all(order: Iterable[NodeId], nodes: Mapping[NodeId, GraphNode], known: 
              run: str, revisions: Mapping[str, int] | None = None) -> dict[NodeId, Signature]:
     """Sign nodes, given sources first, into `known`, which is returned.
 
-    :param identities: for each class, whether a node's id counts.
+    :param identities: for each class, whether a node's id counts. One that nobody needs may have failed to say so.
     :param revisions: of classes that were loaded anew.
     """
     for node_id in order:
         node = nodes[node_id]
         known[node_id] = sign(node, known, fingerprint=fingerprints.get(node_id),
-                              identity=node_id if identities[node.class_type] else None, run=run,
+                              identity=node_id if identities.get(node.class_type) else None, run=run,
                               revision=revisions.get(node.class_type, 0) if revisions else 0)
     return known

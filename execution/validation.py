@@ -168,12 +168,15 @@ def _missing_classes(missing: list[tuple[str, Any, str]]) -> PromptRejected:
         shown = ", ".join(list(names)[:MOST_REPORTED_NODES])
         more = f" and {len(names) - MOST_REPORTED_NODES} more" if len(names) > MOST_REPORTED_NODES else ""
         message = f"Nodes {shown}{more} not found. Custom nodes may not be installed."
+    more_of_them: dict[str, Any] = {}
+    if len(missing) > 1:
+        more_of_them = {
+            "missing_nodes": [{"node_id": _cut(one), "class_type": kind and _cut(kind), "node_title": name}
+                              for one, kind, name in missing[:MOST_REPORTED_NODES]],
+            "missing_count": len(missing)}
     return PromptRejected(_error(
         "missing_node_type", _cut(message), f"Node ID '#{node_id}'",
-        node_id=_cut(node_id), class_type=class_type and _cut(class_type), node_title=title,
-        missing_nodes=[{"node_id": _cut(one), "class_type": kind and _cut(kind), "node_title": name}
-                       for one, kind, name in missing[:MOST_REPORTED_NODES]],
-        missing_count=len(missing)))
+        node_id=_cut(node_id), class_type=class_type and _cut(class_type), node_title=title, **more_of_them))
 
 
 def check_graph(read: ReadGraph, interfaces: dict[str, NodeInterface], failed: Mapping[str, BaseException],

@@ -22,6 +22,14 @@ LARGE_BODY = 256 * 2**10
 """Bytes from which a body is decoded on a thread."""
 
 
+def _brings_number(content: bytes | dict[str, Any]) -> bool:
+    """Whether a body that was refused says by which number it wants to be queued."""
+    try:
+        return (wire.decode_object(content) if isinstance(content, bytes) else content).get("number") is not None
+    except BadRequest:
+        return False
+
+
 @routes.get("/prompt")
 async def queue_length(request: web.Request) -> web.Response:
     return json_response({"exec_info": {"queue_remaining": request.app[ENGINE].remaining}})
@@ -53,7 +61,7 @@ async def submit(request: web.Request) -> web.Response:
         if is_saved_workflow(submission.prompt):
             await convert_submission(engine, submission, afterwards=replace_old)
     except BadRequest as refusal:
-        if refusal.error["type"] != "invalid_json":
+        if refusal.error["type"] != "invalid_json" and not await asyncio.to_thread(_brings_number, content):
             engine.take_number()  # as the prompts do that are refused later
         raise
     if submission.client_id is not None and request.app[CONNECTIONS].shows_one_prompt_at_a_time(submission.client_id):

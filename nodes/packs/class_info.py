@@ -45,7 +45,7 @@ class ClassInfo:
             "display_name": self._class_type if self._display_name is None else self._display_name,
             "description": getattr(node_class, "DESCRIPTION", ""), "python_module": self._origin,
             "category": getattr(node_class, "CATEGORY", "sd"),
-            "output_node": getattr(node_class, "OUTPUT_NODE", False) is True,
+            "output_node": getattr(node_class, "OUTPUT_NODE", False) in (True,),  # 1 too, though it makes no root
             "has_intermediate_output": bool(getattr(node_class, "HAS_INTERMEDIATE_OUTPUT", False)),
             "search_aliases": list(getattr(node_class, "SEARCH_ALIASES", ()))}
         if hasattr(node_class, "OUTPUT_TOOLTIPS"):

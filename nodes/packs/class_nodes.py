@@ -119,7 +119,7 @@ def _hidden_values(interface: NodeInterface, scope: PromptScope, node_id: str, r
 def _hooks_of(node_class: type) -> tuple[Hook | None, Hook | None]:
     """Validator and change check of a class."""
     validator = _hook_named(node_class, "VALIDATE_INPUTS") or _hook_named(node_class, "validate_inputs")
-    check = _hook_named(node_class, "IS_CHANGED")
+    check = _change_check(node_class)
     other = _hook_named(node_class, "fingerprint_inputs")
     if check is not None or other is None:
         return validator, check
@@ -127,6 +127,16 @@ def _hooks_of(node_class: type) -> tuple[Hook | None, Hook | None]:
         # It may be meant as either: True passes, False and a text refuse, anything else is a fingerprint.
         validator = Hook(_judging(other), other.is_async, other.parameters, replaces_checks=False)
     return validator, other
+
+
+def _change_check(node_class: type) -> Hook | None:
+    """`IS_CHANGED`, which gets every declared input and hidden value by its name, whatever it takes.
+
+    One that does not take them raises, and its node runs each time: authors who answer True and mean "always" count
+    on that without knowing.
+    """
+    found = getattr(node_class, "IS_CHANGED", None)
+    return None if found is None else Hook(found, inspect.iscoroutinefunction(found), parameters=None)
 
 
 def _hook_named(node_class: type, name: str) -> Hook | None:
@@ -164,5 +174,17 @@ def read_result(returned: Any) -> NodeResult:
     if isinstance(returned, ExecutionBlocker):
         return NodeResult(ui=ui, expansion=expansion, blocker=returned)
     if returned.__class__ is not tuple and not isinstance(returned, list):
+        if _is_node_output(returned):  # of a schema node that was called as a library
+            blocker, ui = returned.blocker, returned.ui
+            return NodeResult(outputs=returned.args, expansion=returned.expand, blocker=blocker,
+                              ui=(ui.as_dict() if hasattr(ui, "as_dict") else ui) or None)
         returned = [returned[index] for index in range(len(returned))]
     return NodeResult(outputs=returned, ui=ui, expansion=expansion)
+
+
+def _is_node_output(returned: Any) -> bool:
+    if not hasattr(returned, "block_execution"):  # else this process need not load the words of schema nodes
+        return False
+    from .schema.schema import NodeOutput
+
+    return isinstance(returned, NodeOutput)

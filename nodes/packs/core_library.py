@@ -20,7 +20,7 @@ _NOT_HERE = "this server does not have the node yet"
 def names_of_module(module: str) -> dict[str, Any]:
     """What a module of CORE_MODULES holds."""
     plain = {name: CATALOGUE.get(name) for name in PLAIN_MODULES.get(module, ())}
-    wrapped = {name: _wrapped(module, name, CATALOGUE.get(node))
+    wrapped = {name: library_class(module, name, node)
                for name, node in SCHEMA_MODULES.get(module, {}).items()}
     names = {name: found or absent_class(f"{module}.{name}", _NOT_HERE) for name, found in {**plain, **wrapped}.items()}
     if module == "comfy_extras.nodes_mask":
@@ -32,8 +32,22 @@ def names_of_module(module: str) -> dict[str, Any]:
     return {**(names_of(module) if module in ABSENT_BESIDE else {}), **names}
 
 
-def _wrapped(module: str, name: str, node: Any) -> Any:
-    """A subclass of a node whose `execute`, called on the class, returns a NodeOutput."""
+def class_mappings() -> dict[str, Any]:
+    """All built-in nodes by name as packs look them up: each the same class as in its module."""
+    schema = {node: library_class(module, name, node)
+              for module, classes in SCHEMA_MODULES.items() for name, node in classes.items()}
+    return {name: schema.get(name) or node_class for name, node_class in CATALOGUE.items()}
+
+
+def is_built_in(node_class: Any) -> bool:
+    """Whether a class is one of ours, by whatever name a pack found it."""
+    return any(node_class is one for one in (*CATALOGUE.values(), *class_mappings().values()))
+
+
+@functools.cache
+def library_class(module: str, name: str, node_name: str) -> Any:
+    """A subclass of a node whose `execute`, called on the class, returns a NodeOutput; None without such a node."""
+    node = CATALOGUE.get(node_name)
     if node is None or not inspect.ismethod(function := getattr(node, node.FUNCTION)):
         return node
 
@@ -41,7 +55,10 @@ def _wrapped(module: str, name: str, node: Any) -> Any:
         return node_output(function.__func__(cls, *args, **kwargs))
 
     functools.update_wrapper(execute, function.__func__)
-    return type(name, (node,), {node.FUNCTION: classmethod(execute), "__module__": module})
+    # What is called is still ours, so it needs no more tokens than it says.
+    return type(name, (node,), {node.FUNCTION: classmethod(execute), "__module__": module,
+                                "RELATIVE_PYTHON_MODULE": module,
+                                **{key: node.__dict__[key] for key in ("RESOURCES",) if key in node.__dict__}})
 
 
 def node_output(returned: Any) -> Any:

@@ -18,6 +18,7 @@ from msgspec import Struct, field
 from execution import NodeDefinition, NodeRegistry
 from nodes import CATALOGUE
 
+from .core_library import is_built_in
 from .entrypoint import offered_by_entrypoint
 from .node_definitions import define_built_in_node, define_node
 from .pack_import import ImportInProgress, PackPlace, execute_file, import_pack, module_name_of, name_of
@@ -230,7 +231,7 @@ def _define(offer: PackOffer, offered: Mapping[Any, Any], surface: "Surface") ->
 
 def _say_where_from(node_class: Any, origin: str) -> None:
     """Packs read this of their classes. A pack that offers one of ours under another name does not own it."""
-    if not any(node_class is one for one in CATALOGUE.values()):
+    if not is_built_in(node_class):
         try:
             node_class.RELATIVE_PYTHON_MODULE = origin
         except (AttributeError, TypeError):

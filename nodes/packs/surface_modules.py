@@ -18,6 +18,7 @@ from execution import check_interrupted
 from nodes import CATALOGUE, DISPLAY_NAMES
 
 from . import absent_names, diffusion_nodes, peer_options, prompt_executor
+from .core_library import class_mappings
 from .host_faces import Face, give_face, take_faces
 from .name_finder import finder
 from .not_offered import NotOffered
@@ -134,7 +135,7 @@ def _names_of_server() -> dict[str, Any]:
 
 def _names_of_nodes() -> dict[str, Any]:
     return {
-        "NODE_CLASS_MAPPINGS": dict(CATALOGUE),
+        "NODE_CLASS_MAPPINGS": class_mappings(),
         "NODE_DISPLAY_NAME_MAPPINGS": dict(DISPLAY_NAMES),
         "EXTENSION_WEB_DIRS": {},
         "LOADED_MODULE_DIRS": {},

@@ -514,6 +514,29 @@ async def test_35_a_change_check_gets_no_linked_values() -> None:
     assert seen == [{"a": None, "b": 4, "unique_id": "2", "prompt": {}, "dynprompt": None}] * 2
 
 
+def takes_all_by_keyword(cls: type, *, a: Any, unique_id: str) -> bool:
+    return True
+
+
+def takes_too_little(cls: type, a: Any) -> bool:
+    return True
+
+
+def takes_an_instance(self: Any, **inputs: Any) -> bool:
+    return True
+
+
+@pytest.mark.parametrize(("check", "runs_again"), [
+    (takes_all_by_keyword, False), (takes_too_little, True), (takes_an_instance, True)])
+async def test_a_change_check_gets_every_input_by_name_and_one_that_cannot_take_them_has_its_node_run_each_time(
+        check: Any, runs_again: bool) -> None:
+    shown = Shown()
+    async with studio_with(Show=shown.node(IS_CHANGED=check)) as (_, client):
+        for _ in range(2):
+            assert (await client.run({"1": node("Show", a=3)})).succeeded
+    assert shown.values == [3, 3][:1 + runs_again]
+
+
 async def test_36_a_prompt_may_bring_the_answer_of_a_change_check() -> None:
     asked: list[Any] = []
 
@@ -788,6 +811,74 @@ async def test_48_ids_and_ui_of_an_expansion() -> None:
     assert again.started == []
     assert set(second["outputs"]) == {"5"}  # what ran or was sent again: the output node alone
     assert sorted(shown.values) == [1, 1, 2, 2]
+
+
+async def test_48_what_a_cached_node_of_an_expansion_showed_is_told_when_its_expander_runs_again() -> None:
+    shown = Shown()
+
+    def expands(a: Any, other: Any) -> dict[str, Any]:
+        graph = GraphBuilder()
+        graph.node("Show", a=a)
+        return {"result": (a,), "expand": graph.finalize()}
+
+    async with studio_with(Grow=make_node(expands), Show=shown.node()) as (_, client):
+        first = await client.run({"1": node("Grow", a=1, other=1), "2": node("Show", a=["1", 0])})
+        again = await client.run({"1": node("Grow", a=1, other=2), "2": node("Show", a=["1", 0])})
+    assert sorted(first.shown) == sorted(again.shown) == ["1.0.0.1", "2"]
+    assert again.shown["1.0.0.1"] == {"shown": ["1"]}
+    assert "1.0.0.1" not in again.started
+
+
+async def test_39_an_input_that_was_not_evaluated_is_a_tuple_for_a_node_that_takes_lists() -> None:
+    seen: list[Any] = []
+
+    def check(self: Any, a: Any, b: Any) -> list[str]:
+        seen.append(b)
+        return ["b"] if b == (None,) else []
+
+    def takes(a: Any, b: Any) -> tuple[()]:
+        seen.append(b)
+        return ()
+
+    lazy = make_node(takes, output=True, types={"b": ("*", {"lazy": True})}, INPUT_IS_LIST=True,
+                     check_lazy_status=check)
+    async with studio_with(One=source(1), Lazy=lazy) as (_, client):
+        assert (await client.run({"1": node("One"), "2": node("Lazy", a=3, b=["1", 0])})).succeeded
+    assert seen == [(None,), [1], [1]]
+
+
+async def test_an_error_in_a_constructor_tells_no_inputs() -> None:
+    class Breaks(make_node(lambda self, a: (a,), output=True)):  # type: ignore[misc]
+        def __init__(self) -> None:
+            raise ValueError("no")
+
+    async with studio_with(Breaks=Breaks) as (_, client):
+        run = await client.run({"1": node("Breaks", a=1)})
+    assert run.error["exception_type"] == "ValueError"
+    assert run.error["current_inputs"] == {}
+
+
+async def test_a_class_that_nobody_needs_and_that_does_not_declare_itself_harms_nobody() -> None:
+    class Broken(make_node(lambda self, a: (a,))):  # type: ignore[misc]
+        @classmethod
+        def INPUT_TYPES(cls) -> Any:
+            raise ValueError("no")
+
+    shown = Shown()
+    async with studio_with(Broken=Broken, One=source(1), Show=shown.node()) as (_, client):
+        run = await client.run({"1": node("One"), "2": node("Show", a=["1", 0]), "3": node("Broken", a=1)})
+    assert run.succeeded
+    assert shown.values == [1]
+
+
+async def test_an_unknown_class_in_an_expansion_is_a_key_error() -> None:
+    def expands(a: Any) -> dict[str, Any]:
+        return {"result": (a,), "expand": {"x": {"class_type": "NoSuchClass", "inputs": {}}}}
+
+    async with studio_with(Grow=make_node(expands), Show=Shown().node()) as (_, client):
+        run = await client.run({"1": node("Grow", a=1), "2": node("Show", a=["1", 0])})
+    assert run.error["exception_type"] == "KeyError"
+    assert "NoSuchClass" in run.error["exception_message"]
 
 
 async def test_49_an_error_inside_an_expansion_names_the_node_of_the_graph() -> None:

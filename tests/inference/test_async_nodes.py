@@ -212,7 +212,7 @@ async def test_async_fingerprints() -> None:
     shown = Shown()
     version = [1]
 
-    async def check(cls: type, a: Any) -> int:
+    async def check(cls: type, a: Any, unique_id: str) -> int:
         await asyncio.sleep(0)
         return version[0]
 
@@ -228,7 +228,7 @@ async def test_async_fingerprints() -> None:
 async def test_async_fingerprints_are_taken_side_by_side() -> None:
     meeting = Meeting(3)
 
-    async def check(cls: type, a: Any) -> int:
+    async def check(cls: type, a: Any, unique_id: str) -> int:
         await meeting.join()
         return 1
 
@@ -240,7 +240,7 @@ async def test_async_fingerprints_are_taken_side_by_side() -> None:
 async def test_async_fingerprints_that_raise_never_match() -> None:
     shown = Shown()
 
-    async def check(cls: type, a: Any) -> int:
+    async def check(cls: type, a: Any, unique_id: str) -> int:
         await asyncio.sleep(0)
         raise OSError("gone")
 
@@ -255,7 +255,7 @@ async def test_async_fingerprints_that_raise_never_match() -> None:
 async def test_async_fingerprints_do_not_hold_up_other_prompts() -> None:
     door = Door()
 
-    async def check(cls: type, a: Any) -> int:
+    async def check(cls: type, a: Any, unique_id: str) -> int:
         await door.stop()
         return 1
 
@@ -272,7 +272,7 @@ async def test_an_interrupt_reaches_a_prompt_whose_fingerprints_are_taken() -> N
     door = Door()
     shown = Shown()
 
-    async def check(cls: type, a: Any) -> int:
+    async def check(cls: type, a: Any, unique_id: str) -> int:
         await door.stop()
         return 1
 

@@ -60,6 +60,13 @@ async def test_a_body_with_a_wrong_field_uses_a_number_up_as_well(live: Live, bo
     assert (await live.accepted(echo(1)))["number"] == 1
 
 
+@pytest.mark.parametrize("body", [{"number": 3}, {"number": "three", "prompt": {}}, {"number": 1, "prompt": {},
+                                                                                    "prompt_id": 5}])
+async def test_one_that_brings_its_number_uses_none_up(live: Live, body: Any) -> None:
+    assert (await live.post("/prompt", body)).status == 400
+    assert (await live.accepted(echo(1)))["number"] == 0
+
+
 async def test_a_number_of_the_clients_own_leaves_the_counter_alone(live: Live) -> None:
     await live.accepted(echo(1), number=7)
     assert (await live.accepted(echo(1)))["number"] == 0

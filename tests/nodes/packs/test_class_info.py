@@ -77,3 +77,14 @@ def test_a_class_that_raises_once_is_asked_again() -> None:
     with pytest.raises(OSError, match="gone"):
         info()
     assert info()["input"] == {"required": {"b": ("INT",)}}
+
+
+@pytest.mark.parametrize(("declared", "shown", "is_root"), [
+    (True, True, True), (1, True, False), (False, False, False), ("yes", False, False)])
+def test_what_equals_true_is_shown_as_an_output_node_but_only_true_itself_makes_a_root(
+        declared: Any, shown: bool, is_root: bool) -> None:
+    one = node_class({})
+    one.OUTPUT_NODE = declared
+    definition = define_class_node("Node", one, "tests")
+    assert definition.info()["output_node"] is shown
+    assert definition.is_output is is_root

@@ -244,6 +244,47 @@ def test_a_pack_does_not_become_the_owner_of_a_built_in_class(tmp_path: Path) ->
     """) == ["custom_nodes.alias", False]
 
 
+def test_a_node_that_returns_what_a_schema_node_gave_it_gives_the_same(tmp_path: Path) -> None:
+    base = write_packs(tmp_path, {"borrowed.py": """
+import nodes
+from comfy_api.latest import io, ui
+from comfy_extras.nodes_string import StringLength
+
+
+class Longer(StringLength):
+    pass
+
+
+class Shown:
+    RETURN_TYPES = ("INT",)
+    FUNCTION = "run"
+    INPUT_TYPES = classmethod(lambda cls: {"required": {}})
+
+    def run(self):
+        return io.NodeOutput(1, ui=ui.PreviewText("seen"))
+
+
+class Blocked(Shown):
+    def run(self):
+        return io.NodeOutput(block_execution="why")
+
+
+NODE_CLASS_MAPPINGS = {"Longer": Longer, "Same": nodes.NODE_CLASS_MAPPINGS["StringLength"], "Shown": Shown,
+                       "Blocked": Blocked}
+"""})
+    assert in_process(base, """
+        await packs.load()
+        def result(name, **inputs):
+            definition = packs.registry.get(name)
+            return definition.read_result(definition.function(definition.create())(**inputs))
+        shown, blocked = result("Shown"), result("Blocked")
+        return [list(result("Longer", string="abc").outputs), list(result("Same", string="ab").outputs),
+                list(shown.outputs), list(shown.ui["text"]), blocked.blocker.message,
+                dict(packs.registry.get("Same").needs), dict(packs.registry.get("Longer").needs),
+                packs.registry.get("StringLength").create().RESOURCES]
+    """) == [[3], [2], [1], ["seen"], "why", {"cpu": 1}, {"gpu": 1}, {"cpu": 1}]
+
+
 def test_folders_of_packs_and_their_files_for_the_browser_are_noted(tmp_path: Path) -> None:
     base = write_packs(tmp_path, {
         "webby/__init__.py": "WEB_DIRECTORY = './js'\nNODE_CLASS_MAPPINGS = {}",

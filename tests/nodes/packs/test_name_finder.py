@@ -115,3 +115,14 @@ def test_schema_nodes_called_as_a_library_return_a_node_output(tmp_path: Path) -
         joined = StringConcatenate.execute("a", "b", delimiter="-")
         return [list(joined.args), list(Int.execute(3).args), type(joined).__name__]
     """) == [["a-b"], [3], "NodeOutput"]
+
+
+def test_a_schema_node_looked_up_in_the_table_of_all_nodes_is_the_one_of_its_module(tmp_path: Path) -> None:
+    assert in_process(tmp_path, """
+        packs.install()
+        import nodes
+        from comfy_extras.nodes_string import StringLength
+        found = nodes.NODE_CLASS_MAPPINGS["StringLength"]
+        return [found is StringLength, found.execute("abc").result[0], getattr(found(), found.FUNCTION)("ab")[0],
+                nodes.NODE_CLASS_MAPPINGS["SaveImage"] is nodes.SaveImage, found.RELATIVE_PYTHON_MODULE]
+    """) == [True, 3, 2, True, "comfy_extras.nodes_string"]
