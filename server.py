@@ -25,7 +25,7 @@ from web.start_options import build_parser
 if TYPE_CHECKING:
     import ssl
 
-    from execution import Engine, NodeRegistry
+    from execution import Engine, JobStore, NodeRegistry
     from nodes.packs.pack_registry import PackRegistry
     from nodes.packs.pack_reports import PackReport
     from nodes.packs.pack_shelf import PackShelf
@@ -40,6 +40,9 @@ VERSION = "0.1.0"
 SWITCH_INTERVAL = 0.0005
 """Seconds that a computing thread keeps the interpreter lock when the loop wants it."""
 IDLE_SECONDS = 1.0
+STORE_FOLDER = "__studio"
+"""In the user folder, out of reach of clients as all names with two underscores are: queue, history, log of events."""
+STORE_FILE = "queue.sqlite3"
 
 
 class Studio:
@@ -83,8 +86,36 @@ def configure_environment(options: Namespace) -> None:
                          "Choose another with --base-directory.") from None
 
 
-def make_engine(options: Namespace, registry: "NodeRegistry", torch_threads: Any) -> "Engine":
-    from execution import CacheRule, CallerSettings, Engine, EngineSettings, OutputCache, SchedulerSettings
+def make_store(options: Namespace, stack: contextlib.ExitStack) -> "JobStore | None":
+    """Where queue and history are kept; None forgets them at the end.
+
+    Leaves with a sentence if another process has the user folder.
+
+    :param stack: holds the folder until it is left.
+    """
+    if options.store == "memory":
+        return None
+    from execution import KeepRule, SqliteStore
+    from nodes.environment import environment
+    from nodes.user_folder_lock import UserFolderInUse, lock_user_folder
+
+    folder = environment.user_directory / STORE_FOLDER
+    try:
+        folder.mkdir(exist_ok=True)
+        stack.enter_context(lock_user_folder(folder))
+    except UserFolderInUse as error:
+        raise SystemExit(f"hanzo-studio: {error}") from None
+    except OSError as error:
+        raise SystemExit(f"hanzo-studio: the folder {folder} cannot be used: {error.strerror}. "
+                         "Choose another with --user-directory.") from None
+    age, most = options.keep_history
+    return SqliteStore(folder / STORE_FILE, keep=KeepRule(max_age_ms=None if age is None else age * 1000,
+                                                          max_bytes=most))
+
+
+def make_engine(options: Namespace, registry: "NodeRegistry", torch_threads: Any,
+                store: "JobStore | None" = None) -> "Engine":
+    from execution import CacheRule, CallerSettings, Engine, EngineSettings, OutputCache, SchedulerSettings, TimeLimits
     from nodes.machine_facts import memory_limit
     from nodes.preview_images import encode_preview
 
@@ -101,9 +132,11 @@ def make_engine(options: Namespace, registry: "NodeRegistry", torch_threads: Any
              else os.cpu_count() or 1, **dict(options.pool)}
     settings = EngineSettings(
         scheduler=SchedulerSettings(max_running_prompts=options.max_running_prompts, pools=pools),
-        caller=CallerSettings(cancel_grace=options.cancel_grace, hook_timeout=options.hook_timeout))
-    return Engine(registry, settings, cache=cache, encode_preview=encode_preview, before_call=torch_threads,
-                  release_memory=torch_threads.release_memory)
+        caller=CallerSettings(cancel_grace=options.cancel_grace, hook_timeout=options.hook_timeout,
+                              limits=TimeLimits(run_timeout=options.run_timeout, idle_timeout=options.idle_timeout)),
+        max_attempts=options.max_attempts)
+    return Engine(registry, settings, cache=cache, store=store, encode_preview=encode_preview,
+                  before_call=torch_threads, release_memory=torch_threads.release_memory)
 
 
 def register_built_in_nodes(registry: "NodeRegistry") -> None:
@@ -246,6 +279,8 @@ async def open_studio(options: Namespace, sockets: Sequence[socket.socket],
 
     configure_environment(options)
     page = page_to_serve(options)
+    stack_of_store = contextlib.ExitStack()
+    store = make_store(options, stack_of_store)
     registry = make_registry(options)
     packs = find_packs(options, now_loading)
     now_loading("importing torch")
@@ -257,6 +292,7 @@ async def open_studio(options: Namespace, sockets: Sequence[socket.socket],
 
     from aiohttp import web
 
+    from execution import StoreUnusable
     from nodes.environment import environment
     from nodes.machine_facts import system_stats
     from nodes.packs import model_folders
@@ -272,8 +308,12 @@ async def open_studio(options: Namespace, sockets: Sequence[socket.socket],
     torch_threads()  # async nodes run on this thread
     async with contextlib.AsyncExitStack() as stack:
         log_book = log_book or stack.enter_context(LogBook().kept_from_logging())
+        stack.enter_context(stack_of_store)
         stack.callback(empty_temp_folder, environment.temp_directory)
-        engine = await stack.enter_async_context(make_engine(options, registry, torch_threads))
+        try:
+            engine = await stack.enter_async_context(make_engine(options, registry, torch_threads, store))
+        except StoreUnusable as error:
+            raise SystemExit(f"hanzo-studio: {error}") from None
         app = create_app(engine, WebSettings(
             directory_of=environment.directory_of, max_upload_size=options.max_upload_size * 2**20,
             cors_origin=options.enable_cors_header, user_directory=lambda: environment.user_directory,
@@ -291,6 +331,10 @@ async def open_studio(options: Namespace, sockets: Sequence[socket.socket],
             reports = []
             app[PACKS] = Packs(listing=partial(other_packs, (), packs_that_may_load(options)))
         finish_routes(app)
+        now_loading("the queue")
+        if options.on_start == "paused":
+            engine.pause()
+        await engine.restore()
         if room is not None:
             room.stop()
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=2)

@@ -13,7 +13,9 @@ from .errors import (
     PromptUnknown,
     StudioError,
 )
+from .event_broadcast import SubscriberTooSlow, Subscription
 from .events import (
+    CancelAccepted,
     Event,
     NodeBlocked,
     NodeError,
@@ -21,6 +23,7 @@ from .events import (
     NodeFinished,
     NodePlace,
     NodeProgressed,
+    NodeRetried,
     NodeSaid,
     NodesCached,
     NodeShown,
@@ -31,29 +34,50 @@ from .events import (
     PromptDropped,
     PromptFinished,
     PromptQueued,
+    PromptRequeued,
     PromptStarted,
     QueueChanged,
 )
 from .graph_builder import GraphBuilder
 from .identifiers import ClientId, NodeId, PromptId
 from .loop_watchdog import LoopWatchdog
-from .node_context import CurrentNodeContext, InterruptProcessing, check_interrupted, get_current_node
+from .node_context import (
+    CurrentNodeContext,
+    InterruptProcessing,
+    TransientError,
+    check_interrupted,
+    get_current_node,
+)
 from .node_hooks import CallerSettings
 from .node_interface import Hook, InputSpec, NodeDefinition, NodeInterface, PromptScope
 from .node_registry import NodeRegistry
 from .node_values import ExecutionBlocker, NodeResult
 from .output_cache import CacheRule, OutputCache
 from .progress import ProgressBar, report_progress, report_text
+from .run_rules import RunRules, TimeLimits
 from .scheduler import QueueEntry, SchedulerSettings
-from .store import HistoryEntry, JobOrder, JobQuery, JobState, MemoryStore
+from .store import (
+    HistoryEntry,
+    JobOrder,
+    JobQuery,
+    JobState,
+    JobStore,
+    KeepRule,
+    LoggedEvent,
+    MemoryStore,
+    SqliteStore,
+    StoreUnavailable,
+    StoreUnusable,
+)
 
 FOR_NODE_AUTHORS = ("CurrentNodeContext", "ExecutionBlocker", "GraphBuilder", "InterruptProcessing", "ProgressBar",
-                    "check_interrupted", "get_current_node", "report_text")
+                    "TransientError", "check_interrupted", "get_current_node", "report_text")
 
 __all__ = [
     "Accepted",
     "CacheRule",
     "CallerSettings",
+    "CancelAccepted",
     "ClientId",
     "Clock",
     "CurrentNodeContext",
@@ -71,6 +95,9 @@ __all__ = [
     "JobOrder",
     "JobQuery",
     "JobState",
+    "JobStore",
+    "KeepRule",
+    "LoggedEvent",
     "LoopWatchdog",
     "MemoryStore",
     "NodeBlocked",
@@ -84,6 +111,7 @@ __all__ = [
     "NodeProgressed",
     "NodeRegistry",
     "NodeResult",
+    "NodeRetried",
     "NodeSaid",
     "NodeShown",
     "NodeStarted",
@@ -99,6 +127,7 @@ __all__ = [
     "PromptId",
     "PromptQueued",
     "PromptRejected",
+    "PromptRequeued",
     "PromptScope",
     "PromptStarted",
     "PromptSubmission",
@@ -106,9 +135,17 @@ __all__ = [
     "QueueChanged",
     "QueueEntry",
     "QueueSnapshot",
+    "RunRules",
     "SchedulerSettings",
+    "SqliteStore",
+    "StoreUnavailable",
+    "StoreUnusable",
     "StudioError",
+    "SubscriberTooSlow",
+    "Subscription",
     "SystemClock",
+    "TimeLimits",
+    "TransientError",
     "check_interrupted",
     "get_current_node",
     "report_progress",

@@ -40,6 +40,13 @@ class CallNode(Command):
     part: CallPart = CallPart.WHOLE
 
 
+class StoreStart(Command):
+    """Answer with StartStored once it is on record that this prompt has started."""
+
+    call_id: CallId
+    prompt_id: PromptId
+
+
 class TakeFingerprints(Command):
     """Ask the change checks of these nodes, each once; then sign the prompt, if it is large."""
 
@@ -53,6 +60,16 @@ class TakeFingerprints(Command):
     """All nodes, sources first, if they are to be signed."""
     run_label: str = ""
     """What makes transient signatures unique."""
+
+
+class WaitToRetry(Command):
+    """Answer with RetryDue after a while. It may be cancelled as a call is."""
+
+    call_id: CallId
+    prompt_id: PromptId
+    node_id: NodeId
+    definition: NodeDefinition
+    seconds: float
 
 
 class CancelCall(Command):

@@ -11,16 +11,27 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
+from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from . import commands, stimuli
 from .clock import Clock, SystemClock
 from .errors import EngineClosed, PromptConflict, PromptRejected
 from .event_broadcast import EventBroadcast, Listener, Subscription
-from .events import Event, PromptDropped, PromptFinished
+from .event_journal import EventJournal
+from .events import (
+    Event,
+    NodeProgressed,
+    ProgressRow,
+    PromptDropped,
+    PromptFinished,
+    PromptQueued,
+    PromptRequeued,
+)
+from .failpoints import reach
 from .identifiers import ClientId, NodeId, PromptId
 from .node_caller import LocalNodeCaller
 from .node_code import contain_exits
@@ -30,11 +41,16 @@ from .node_lanes import StepClock
 from .node_registry import NodeRegistry
 from .output_cache import OutputCache
 from .progress import EncodePreview, ProgressDesk, ProgressTables
+from .restored_jobs import EndOfLeftover, encode_prompt, events_of_the_end, fields_of_submission, reason_to_end
+from .run_rules import USUAL_RULES, RunRules
 from .scheduler import QueueEntry, Scheduler, SchedulerSettings
-from .store import HistoryEntry, JobStore, MemoryStore
+from .store import HistoryEntry, JobStore, MemoryStore, NewJob, UnfinishedJob
 from .validation import CheckedGraph, Verdict, add_answer, check_graph, conclude, read_graph
 
 log = logging.getLogger("studio.engine")
+
+SEQUENCE_JUMP = 1_000_000
+"""Between the last number of an event that is on record and the first one of the next process."""
 
 T = TypeVar("T")
 
@@ -58,6 +74,9 @@ class PromptSubmission(Struct, kw_only=True):
     """Only these output nodes."""
     content_key: str | None = None
     """Equal for equal bodies: tells a repeated submission from another prompt under the same id."""
+    rules: RunRules = USUAL_RULES
+    submitted: bytes = b""
+    """The prompt as JSON, as it was before anything was converted. The engine writes it down if it has to."""
 
 
 class Accepted(Struct, kw_only=True):
@@ -77,6 +96,8 @@ class QueueSnapshot(Struct, frozen=True):
 class EngineSettings(Struct, frozen=True, kw_only=True):
     scheduler: SchedulerSettings = SchedulerSettings()
     caller: CallerSettings = CallerSettings()
+    max_attempts: int = 2
+    """Starts of a prompt during which the process may end, until it is taken to be the reason."""
 
 
 class Engine:
@@ -100,8 +121,13 @@ class Engine:
         self._before_call = before_call
         self._release_memory = release_memory
         self._broadcast = EventBroadcast()
-        self._broadcast.add_listener(self.history.take)
+        self._leftovers: Sequence[UnfinishedJob] = ()
+        self._entries: dict[PromptId, QueueEntry] = {}
+        """As long as an end that is on its way is not told, its prompt is shown as one that runs."""
+        self._ending: dict[PromptId, QueueEntry] = {}
+        self._admissions: set[asyncio.Task[None]] = set()
         self._sequence = 0
+        self._told = 0
         self._counter = 0
         self._stimuli: deque[stimuli.Stimulus] = deque()
         self._is_applying = False
@@ -114,12 +140,20 @@ class Engine:
     async def __aenter__(self) -> "Engine":
         self._loop = asyncio.get_running_loop()
         self._context = copy_context()
+        leftovers = await self.history.open(self._loop)
+        self._leftovers = leftovers.unfinished
+        self._counter = leftovers.next_number
+        self._sequence = leftovers.last_sequence
+        if self._sequence:  # a jump, so that no number that somebody may have seen is used again
+            self._sequence += SEQUENCE_JUMP
+        self._told = self._sequence
+        self._journal = EventJournal(self.history, self._tell, self._loop, self._context)
         self._desk = ProgressDesk(self._clock, self._publish, self._scheduler.place_of, self._encode_preview)
         self._tables = ProgressTables(self._publish)
         self._caller = LocalNodeCaller(
             registry=self.registry, ended=self._apply, desk=self._desk, settle=self._desk.settle,
             capacity=self._scheduler.pools.capacity, settings=self._settings.caller,
-            before_call=self._before_call)
+            before_call=self._before_call, now=self._clock.monotonic)
         self._desk.use(self._caller.mailbox)
         self._stop_containing = contain_exits(self._loop)
         self._is_open = True
@@ -128,12 +162,25 @@ class Engine:
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None,
                         trace: TracebackType | None) -> None:
         self._is_open = False
+        if self._admissions:
+            await asyncio.wait(self._admissions)
+        if self.history.is_durable:
+            await self._leave_to_the_next()
         self._apply(stimuli.PendingRemoved(prompt_ids=None))
         self._apply(stimuli.CancelRequested(prompt_id=None))
         await self._caller.close()
         self._stop_containing()
         self._desk.close()
         self._tables.close()
+        await self.history.close()
+
+    async def _leave_to_the_next(self) -> None:
+        """What waits or runs is taken up by the next engine that opens the store: nothing that happens from now on is
+        put on record."""
+        self._apply(stimuli.PauseRequested(is_paused=True))
+        for entry in self._scheduler.running():
+            self._publish(PromptRequeued(prompt_id=entry.prompt_id))
+        await self._journal.close()
 
     # -- prompts --------------------------------------------------------------------------------------------------
 
@@ -186,13 +233,70 @@ class Engine:
         return (await self._judge(submission, prompt_id))[2]
 
     async def _admit(self, submission: PromptSubmission, prompt_id: PromptId, number: int | float) -> Accepted:
+        if self._journal.trouble is not None:
+            raise self._journal.trouble
         checked, scope, verdict = await self._judge(submission, prompt_id)
         if not self._is_open:
             raise EngineClosed
-        self._apply(stimuli.PromptSubmitted(
+        stimulus = stimuli.PromptSubmitted(
             prompt_id=prompt_id, client_id=submission.client_id, line=submission.line, number=number, scope=scope,
-            outputs=verdict.outputs, order=checked.whole_order))
+            outputs=verdict.outputs, order=checked.whole_order,
+            goes_on_after_errors=submission.rules.goes_on_after_errors)
+        recording = self._record(submission, stimulus)
+        if self.history.is_durable:
+            # Not to be cancelled in between: what is on record has to be queued.
+            task = self._loop.create_task(recording)
+            self._admissions.add(task)
+            task.add_done_callback(self._admissions.discard)
+            await asyncio.shield(task)
+        else:
+            await recording
         return Accepted(prompt_id=prompt_id, number=number, node_errors=verdict.node_errors)
+
+    async def _record(self, submission: PromptSubmission, stimulus: stimuli.PromptSubmitted) -> None:
+        scope = stimulus.scope
+        await self.history.add(NewJob(
+            entry=HistoryEntry(
+                prompt_id=stimulus.prompt_id, client_id=stimulus.client_id, number=stimulus.number,
+                prompt=Raw(submission.submitted), extra_data=scope.extra_data, outputs_wanted=stimulus.outputs,
+                queued_at=self._clock.now_ms()),
+            submitted=submission.submitted, targets=submission.targets, line=submission.line,
+            content_key=submission.content_key, had_secrets=bool(scope.secrets), rules=submission.rules))
+        reach("job-added")
+        if self._is_open:
+            self._apply(stimulus)
+
+    async def restore(self) -> None:
+        """Take up what had not ended when the process before this one did. To be called once all nodes are known."""
+        leftovers, self._leftovers = self._leftovers, ()
+        for left in leftovers:
+            reason = reason_to_end(left, self._settings.max_attempts)
+            if reason is None:
+                reason = await self._resubmit(left)
+            if reason is not None:
+                for event in events_of_the_end(left, reason, self.remaining):
+                    self._publish(event)
+
+    async def _resubmit(self, left: UnfinishedJob) -> EndOfLeftover | None:
+        """Queue it again. Returns why that cannot be."""
+        entry = left.job.entry
+        submission = PromptSubmission(**fields_of_submission(left.job))
+        try:
+            checked, scope, verdict = await self._judge(submission, entry.prompt_id)
+        except PromptRejected as refusal:
+            return EndOfLeftover.rejected(refusal)
+        if left.job.had_secrets and any(one.takes_secrets for one in scope.interfaces.values()):
+            return EndOfLeftover.without_secrets()
+        accepted: asyncio.Future[Accepted] = self._loop.create_future()
+        accepted.set_result(Accepted(prompt_id=entry.prompt_id, number=entry.number,
+                                     node_errors=verdict.node_errors))
+        self._admitted[entry.prompt_id] = (left.job.content_key, accepted)
+        self._apply(stimuli.PromptSubmitted(
+            prompt_id=entry.prompt_id, client_id=entry.client_id, line=left.job.line, number=entry.number,
+            scope=scope, outputs=verdict.outputs, order=checked.whole_order, is_restored=True,
+            attempt=entry.attempt, suspects=left.open_nodes,
+            goes_on_after_errors=left.job.rules.goes_on_after_errors))
+        return None
 
     async def _judge(self, submission: PromptSubmission,
                      prompt_id: PromptId) -> tuple[CheckedGraph, PromptScope, Verdict]:
@@ -200,6 +304,7 @@ class Engine:
         scope = PromptScope(prompt_id, submission.prompt, {**submission.extra_data}, checked.nodes,
                             checked.definitions, checked.interfaces)
         scope.secrets = submission.secrets
+        scope.limits = submission.rules.limits
         if checked.validators:
             answers = await self._caller.hooks.ask_validators(checked.validators, scope)
             for call, answer in zip(checked.validators, answers, strict=True):
@@ -214,6 +319,8 @@ class Engine:
         clock = StepClock()
 
         def check() -> CheckedGraph:
+            if not submission.submitted:
+                submission.submitted = encode_prompt(submission.prompt)
             read = read_graph(submission.prompt, self.registry)
             interfaces, failed = self._caller.hooks.declarations_of(read.definitions, clock)
             return check_graph(read, interfaces, failed, submission.targets,
@@ -238,9 +345,45 @@ class Engine:
         self._apply(stimuli.CancelRequested(prompt_id=prompt_id))
         return found
 
+    def cancel(self, prompt_ids: Sequence[PromptId]) -> bool:
+        """Stop these wherever they are: take them from the queue, or interrupt them. None of them starts any more.
+
+        :returns: whether one of them was waiting or running.
+        """
+        waiting = [one for one in prompt_ids if self._scheduler.knows(one) and not self._scheduler.is_running(one)]
+        running = [one for one in prompt_ids if self._scheduler.is_running(one)]
+        if waiting:  # first: what ends below makes room, and none of these may start in it
+            self.remove_pending(waiting)
+        for prompt_id in running:
+            self.interrupt(prompt_id)
+        return bool(waiting or running)
+
     def remove_pending(self, prompt_ids: Sequence[PromptId] | None = None) -> None:
         """Take prompts from the queue before they run; None takes all of them."""
         self._apply(stimuli.PendingRemoved(prompt_ids=prompt_ids))
+
+    def pause(self) -> None:
+        """Start no more prompts. Those that run go on."""
+        self._apply(stimuli.PauseRequested(is_paused=True))
+
+    def resume(self) -> None:
+        self._apply(stimuli.PauseRequested(is_paused=False))
+
+    @property
+    def is_paused(self) -> bool:
+        return self._scheduler.is_paused
+
+    async def told(self) -> None:
+        """Wait until all that has happened so far is on record and told.
+
+        :raises StoreUnavailable: nothing can be put on record now.
+        """
+        await self._journal.told()
+
+    def in_order(self, function: Callable[[], None]) -> None:
+        """Have a function called as soon as all that has happened so far is told: what others tell clients of a
+        prompt does not overtake it. On the loop."""
+        self._journal.when_told(function)
 
     def free_memory(self) -> None:
         """Drop at once all outputs and instances that no running prompt holds."""
@@ -278,10 +421,21 @@ class Engine:
         return self._scheduler.remaining
 
     def snapshot(self) -> QueueSnapshot:
-        return QueueSnapshot(self._scheduler.running(), self._scheduler.pending())
+        """What is queued. A prompt whose end is not told yet is shown as one that runs."""
+        return QueueSnapshot([*self._ending.values(), *self._scheduler.running()], self._scheduler.pending())
 
-    def history_of(self, prompt_id: PromptId) -> HistoryEntry | None:
-        return self.history.get(prompt_id)
+    @property
+    def last_told(self) -> int:
+        """Sequence of the newest event that listeners were told of."""
+        return self._told
+
+    def progress_of(self, prompt_id: PromptId) -> Mapping[NodeId, ProgressRow]:
+        """How far the nodes of a running prompt are."""
+        return self._tables.rows_of(prompt_id)
+
+    def previews_of(self, prompt_id: PromptId) -> Sequence[NodeProgressed]:
+        """The last preview of each of its nodes that run."""
+        return self._tables.previews_of(prompt_id)
 
     def running_node_of(self, prompt_id: PromptId) -> NodeId | None:
         """What to show for the node of a prompt that was started last, if it still runs."""
@@ -329,6 +483,10 @@ class Engine:
                 self._caller.cancel(call_id)
             case commands.HandOverCall(call_id, prompt_id, node_id):
                 self._caller.hand_over(call_id, prompt_id, node_id)
+            case commands.StoreStart(call_id):
+                self._journal.when_told(partial(self._apply, stimuli.StartStored(call_id=call_id)))
+            case commands.WaitToRetry():
+                self._caller.wait_to_retry(command)
             case commands.TakeFingerprints():
                 self._caller.take_fingerprints(command)
             case commands.ComeBack():
@@ -352,7 +510,23 @@ class Engine:
         self._sequence += 1
         event.sequence = self._sequence
         event.at = self._clock.now_ms()
+        if self.history.is_durable:
+            self._note_entry(event)
+        self._journal.publish(event)
+
+    def _note_entry(self, event: Event) -> None:
+        if isinstance(event, PromptQueued):
+            self._entries[event.prompt_id] = QueueEntry(event.prompt_id, event.number, event.prompt, event.extra_data,
+                                                        event.outputs)
+        elif isinstance(event, PromptFinished):
+            self._ending[event.prompt_id] = self._entries[event.prompt_id]
+
+    def _tell(self, event: Event) -> None:
+        self._told = event.sequence
         kind = event.__class__
         if kind is PromptFinished or kind is PromptDropped:
-            self._admitted.pop(event.prompt_id, None)  # type: ignore[attr-defined]
+            prompt_id: PromptId = event.prompt_id  # type: ignore[attr-defined]
+            self._admitted.pop(prompt_id, None)
+            self._entries.pop(prompt_id, None)
+            self._ending.pop(prompt_id, None)
         self._broadcast.publish(event)

@@ -18,7 +18,13 @@ class Outcome(StrEnum):
 
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+    PARTLY_SUCCEEDED = "partial_success"
+    """Some nodes failed, and what does not depend on them has ended well."""
     INTERRUPTED = "interrupted"
+    CANCELLED = "cancelled"
+    """It was taken from the queue before it ran."""
+    POISONED = "poisoned"
+    """The process ended too often while it ran."""
 
 
 class NodeError(Struct, frozen=True, kw_only=True):
@@ -29,6 +35,8 @@ class NodeError(Struct, frozen=True, kw_only=True):
     traceback: Sequence[str] = ()
     current_inputs: Mapping[str, Any] | Sequence[Any] = {}
     out_of_memory: bool = False
+    is_transient: bool = False
+    """The node says that it may work when it is tried again."""
 
 
 class NodePlace(Struct, frozen=True, gc=False):
@@ -68,10 +76,31 @@ class PromptQueued(PromptEvent):
     extra_data: Mapping[str, Any]
     outputs: Sequence[NodeId]
     remaining: int
+    attempt: int = 0
+    """How often it was started before, by a process that ended while it ran."""
+    is_restored: bool = False
+    """It was accepted before this process began."""
 
 
 class PromptDropped(PromptEvent):
     """A pending prompt was taken from the queue; it never ran."""
+
+    remaining: int = 0
+    reason: str = ""
+
+
+class PromptRequeued(PromptEvent):
+    """The engine closes while it runs: it is pending again, for an engine to come. Nobody is to blame."""
+
+
+class PromptMoved(PromptEvent):
+    """A pending prompt has another number now."""
+
+    number: int | float
+
+
+class CancelAccepted(PromptEvent):
+    """A running prompt was told to stop: whatever happens, it will not be started again."""
 
 
 class PromptStarted(PromptEvent):
@@ -94,6 +123,8 @@ class PromptFinished(PromptEvent):
     interrupted: NodePlace | None = None
     """The node that an interrupt met: the one that had run longest."""
     interrupted_type: str = ""
+    reason: str = ""
+    """A sentence on why it ended, where neither a node nor a client is the reason."""
 
 
 class ProgressRow(Struct, kw_only=True, gc=False):
@@ -164,8 +195,18 @@ class NodeBlocked(NodeEvent):
     executed: Sequence[NodeId]
 
 
+class NodeRetried(NodeEvent):
+    """A node raised something that it calls transient: it is called again after a while."""
+
+    error: NodeError
+    attempt: int
+    """The next one; the call that failed first was 1."""
+    most_attempts: int
+    seconds: float
+
+
 class NodeFailed(NodeEvent):
-    """A node raised: its prompt will end as failed."""
+    """A node raised: its prompt will end as failed, or as partly succeeded if it goes on after errors."""
 
     node_type: str
     error: NodeError

@@ -9,6 +9,7 @@ outside as well.
 import asyncio
 import inspect
 import logging
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from functools import partial
 from typing import Any, Protocol
@@ -17,7 +18,8 @@ from msgspec import Struct
 
 from . import stimuli
 from .call_slices import Joined, Slice, join_results, slices_of
-from .commands import CallNode, CallPart, TakeFingerprints
+from .call_watch import CallWatch
+from .commands import CallNode, CallPart, TakeFingerprints, WaitToRetry
 from .errors import NodeInputError
 from .events import NodeError
 from .identifiers import CallId, NodeId, PromptId
@@ -46,6 +48,8 @@ class NodeCaller(Protocol):
 
     def take_fingerprints(self, command: TakeFingerprints) -> None: ...
 
+    def wait_to_retry(self, command: WaitToRetry) -> None: ...
+
     def cancel(self, call_id: CallId) -> None: ...
 
     def hand_over(self, call_id: CallId, prompt_id: PromptId, node_id: NodeId) -> None: ...
@@ -61,7 +65,9 @@ class _OpenCall(NodeCall):
     is_constructed = False
     """Its instance is there: what fails from now on fails with its inputs."""
 
-    def __init__(self, command: CallNode | TakeFingerprints, node_id: NodeId, definition: NodeDefinition,
+    watch: CallWatch | None = None
+
+    def __init__(self, command: CallNode | TakeFingerprints | WaitToRetry, node_id: NodeId, definition: NodeDefinition,
                  desk: CallDesk) -> None:
         self.call_id = command.call_id
         self.prompt_id = command.prompt_id
@@ -85,12 +91,14 @@ class LocalNodeCaller:
     :param settle: called with a call and a continuation before its ending is told, so that what it reported last
         goes first.
     :param before_call: called on a thread before plain code of a node runs there.
+    :param now: seconds, by the clock that the desk goes by.
     """
 
     def __init__(self, *, registry: NodeRegistry, ended: Callable[[stimuli.Stimulus], None],
                  desk: CallDesk, settle: Callable[[NodeCall, Callable[[], None]], None],
                  capacity: Callable[[str], int], settings: CallerSettings,
-                 before_call: Callable[[], None] | None = None) -> None:
+                 before_call: Callable[[], None] | None = None, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
         self._registry = registry
         self._tell = ended
         self._desk = desk
@@ -115,6 +123,9 @@ class LocalNodeCaller:
         definition = command.definition
         call = _OpenCall(command, command.node_id, definition, self._desk)
         self._open[command.call_id] = call
+        limits = command.scope.limits.over(definition.limits).over(self._settings.limits)
+        if limits.run_timeout or limits.idle_timeout:
+            call.watch = CallWatch(call, limits, self._now, self._overdue)
         if definition.is_async:
             call.task = self._own_task(self._run_async(call, command))
         elif command.part is CallPart.CHECK:
@@ -129,6 +140,18 @@ class LocalNodeCaller:
                          self._desk)
         self._open[command.call_id] = call
         call.task = self._own_task(self._run_fingerprints(call, command))
+
+    def wait_to_retry(self, command: WaitToRetry) -> None:
+        call = _OpenCall(command, command.node_id, command.definition, self._desk)
+        self._open[command.call_id] = call
+        call.task = self._own_task(self._wait(call, command.seconds))
+
+    async def _wait(self, call: _OpenCall, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        self._end(call, stimuli.RetryDue(call_id=call.call_id))
+
+    def _overdue(self, call: NodeCall, error: NodeError) -> None:
+        self._tell(stimuli.CallOverdue(call_id=call.call_id, error=error))
 
     def cancel(self, call_id: CallId) -> None:
         call = self._open.get(call_id)
@@ -461,7 +484,7 @@ class LocalNodeCaller:
             return stimuli.NodeCancelled(call_id=call.call_id)
         command = call.command
         inputs = command.inputs if isinstance(command, CallNode) and call.is_constructed else {}
-        described = describe_error(error, inputs)
+        described = describe_error(error, inputs, call.definition.transient_errors)
         # A frame of the node holds its inputs, and through them memory, for as long as the exception lives.
         error.__traceback__ = None
         return stimuli.NodeRaised(call_id=call.call_id, error=described)
@@ -486,6 +509,9 @@ class LocalNodeCaller:
         call.task = None  # its context holds the call: a circle that would live until the next collection
         if call.timer is not None:
             call.timer.cancel()
+        if call.watch is not None:
+            call.watch.stop()
+            call.watch = None
         self._call_stopped.set()
         told: stimuli.Stimulus = ending
         if call.is_abandoned:

@@ -10,6 +10,11 @@ from .identifiers import CallId, NodeId, PromptId
 from .node_interface import NodeDefinition
 
 
+class TransientError(Exception):
+    """Raised by a node whose call may well succeed when it is tried again: a service that is busy, a connection that
+    broke. Its class says with `RETRIES` how often that is done (3 times if it says nothing)."""
+
+
 class InterruptProcessing(Exception):
     """Raised inside a node to stop it: the user cancelled its prompt."""
 
@@ -23,6 +28,8 @@ class NodeCall:
     """It told progress: what it told last goes out before its end."""
     has_ended = False
     """What it tells from now on is dropped."""
+    heard_at = 0.0
+    """When it told something last, or was started; by the engine's clock."""
 
     def __init__(self, call_id: CallId, prompt_id: PromptId, node_id: NodeId, definition: NodeDefinition,
                  desk: "CallDesk") -> None:

@@ -22,6 +22,7 @@ from .node_lanes import CallTimedOut, StepClock, ThreadLane
 from .node_registry import NodeRegistry
 from .node_values import ExecutionBlocker
 from .prompt_graph import GraphNode
+from .run_rules import NO_LIMITS, TimeLimits
 from .validation import ValidatorCall
 
 log = logging.getLogger("studio.nodes")
@@ -38,6 +39,8 @@ class CallerSettings(Struct, frozen=True, kw_only=True):
     """Seconds that a cancelled plain node has for coming to a point where it stops."""
     hook_timeout: float = 60.0
     """Seconds for a declaration, a validator or a change check."""
+    limits: TimeLimits = NO_LIMITS
+    """For calls of nodes of which neither the prompt nor the class says anything."""
 
 
 class HookLate(Exception):

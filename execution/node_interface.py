@@ -14,6 +14,7 @@ from msgspec import Struct
 from .identifiers import NodeId, PromptId
 from .node_values import NodeResult
 from .prompt_graph import GraphNode
+from .run_rules import NO_LIMITS, TimeLimits
 
 T = TypeVar("T")
 
@@ -48,6 +49,7 @@ class NodeInterface:
     :param is_shareable: two prompts that reach the same signature at the same time may share one call.
     :param for_given: what is declared for a node that is given these inputs, where that depends on them. This one says
         then what a name may be declared as, whatever else is given.
+    :param takes_secrets: it gets a key or token of whoever submits.
     :param misfits: names that no declaration has a place for.
     :param has_groups: names may be `group.name`.
     """
@@ -65,6 +67,7 @@ class NodeInterface:
         "misfits",
         "required_names",
         "specs",
+        "takes_secrets",
     )
 
     def __init__(self, required: Mapping[str, Any], optional: Mapping[str, Any],
@@ -72,7 +75,7 @@ class NodeInterface:
                  has_own_identity: bool = False, is_shareable: bool = True,
                  accepts_everything: bool = False,
                  for_given: "Callable[[Mapping[str, Any]], NodeInterface] | None" = None,
-                 misfits: Sequence[str] = (), has_groups: bool = False) -> None:
+                 misfits: Sequence[str] = (), has_groups: bool = False, takes_secrets: bool = False) -> None:
         self._required = required
         self._optional = optional
         self._compile = compile_spec
@@ -86,6 +89,7 @@ class NodeInterface:
         self._for_given = for_given
         self.misfits = misfits
         self.has_groups = has_groups
+        self.takes_secrets = takes_secrets
 
     @property
     def depends_on_given(self) -> bool:
@@ -150,8 +154,8 @@ class PromptScope:
     own with `kept`; the engine never looks at it.
     """
 
-    __slots__ = ("_kept", "definitions", "displays", "extra_data", "fingerprints", "interfaces", "nodes", "parents",
-                 "prompt_id", "secrets", "submitted")
+    __slots__ = ("_kept", "definitions", "displays", "extra_data", "fingerprints", "interfaces", "limits", "nodes",
+                 "parents", "prompt_id", "secrets", "submitted")
 
     def __init__(self, prompt_id: PromptId, submitted: Mapping[str, Any], extra_data: Mapping[str, Any],
                  nodes: Mapping[NodeId, GraphNode], definitions: "dict[str, NodeDefinition]",
@@ -160,6 +164,8 @@ class PromptScope:
         self.submitted = submitted
         """The prompt as it was posted, with its constants converted."""
         self.extra_data = extra_data
+        self.limits = NO_LIMITS
+        """What whoever submitted it says of how long a call may take."""
         self.secrets: Mapping[str, Any] = {}
         """What belongs to `extra_data` for nodes and is shown to nobody else."""
         self.nodes: dict[NodeId, GraphNode] = dict(nodes)
@@ -226,6 +232,12 @@ class NodeDefinition:
     fingerprint: Hook | None = None
     lazy_check: Callable[[Any], Callable[..., Any]] | None = None
     lazy_check_is_async: bool = False
+    limits: TimeLimits = NO_LIMITS
+    """What its author says of how long a call may take."""
+    retries: int = 0
+    """How often it is called again after an error that it calls transient."""
+    transient_errors: tuple[type[BaseException], ...] = ()
+    """What it calls transient beside `TransientError`."""
 
     @property
     def checks_apart(self) -> bool:

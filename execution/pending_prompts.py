@@ -9,11 +9,16 @@ from collections.abc import Collection, Sequence
 from .identifiers import PromptId
 from .prompt_run import PromptRun
 
-_Entry = tuple[float, int, PromptRun]
+_Entry = tuple[tuple[bool, float, int], PromptRun]
+
+
+def _entry(run: PromptRun) -> _Entry:
+    """Those that ran when an earlier process ended come first, in the order in which they come back."""
+    return (not run.attempt, 0 if run.attempt else run.number, run.arrival), run
 
 
 class PendingPrompts:
-    """A queue by number, then arrival."""
+    """A queue by number, then arrival. What ran before and comes back is at its front."""
 
     def __init__(self) -> None:
         self._heap: list[_Entry] = []
@@ -28,22 +33,27 @@ class PendingPrompts:
     def add(self, run: PromptRun) -> None:
         self._in_order = None
         if run.line in self._occupied:
-            self._hold(run.line, (run.number, run.arrival, run))
+            self._hold(run.line, _entry(run))
         else:
-            heapq.heappush(self._heap, (run.number, run.arrival, run))
+            heapq.heappush(self._heap, _entry(run))
+
+    def put_back(self, run: PromptRun) -> None:
+        """It was taken, and does not start yet."""
+        self.finished(run)
+        self.add(run)
 
     def take_next(self) -> PromptRun | None:
         """The next one that may start. It occupies its line until it is `finished`."""
         while self._heap:
             entry = heapq.heappop(self._heap)
-            line = entry[2].line
+            line = entry[1].line
             if line is not None:
                 if line in self._occupied:
                     self._hold(line, entry)
                     continue
                 self._occupied.add(line)
             self._in_order = None
-            return entry[2]
+            return entry[1]
         return None
 
     def finished(self, run: PromptRun) -> None:
@@ -67,7 +77,7 @@ class PendingPrompts:
         """All of them, the next one first, as if none had to wait for its line."""
         if self._in_order is None:
             entries = self._heap + [entry for held in self._held.values() for entry in held]
-            self._in_order = [run for _, _, run in sorted(entries, key=lambda entry: entry[:2])]
+            self._in_order = [run for _, run in sorted(entries, key=lambda entry: entry[0])]
         return self._in_order
 
     def _hold(self, line: str | None, entry: _Entry) -> None:
@@ -85,6 +95,6 @@ class PendingPrompts:
 
 def _without(gone: Sequence[PromptRun], entries: list[_Entry]) -> list[_Entry]:
     ids = {run.prompt_id for run in gone}
-    kept = [entry for entry in entries if entry[2].prompt_id not in ids]
+    kept = [entry for entry in entries if entry[1].prompt_id not in ids]
     heapq.heapify(kept)
     return kept

@@ -5,9 +5,10 @@ ticks go out at most 20 times a second, the last one always, before the end of t
 """
 
 import asyncio
+import copy
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .clock import Clock
@@ -177,6 +178,7 @@ class ProgressDesk:
         if preview is not None:
             track.preview = preview
         track.is_dirty = call.has_reported = True
+        call.heard_at = self._clock.monotonic()
         if not track.is_posted:
             track.is_posted = True
             if threading.get_ident() == self._loop_thread:
@@ -187,6 +189,7 @@ class ProgressDesk:
     def say(self, call: NodeCall, node_id: NodeId, text: str) -> None:
         """From any thread. Nothing replaces a text."""
         is_own = node_id == call.node_id
+        call.heard_at = self._clock.monotonic()
         if threading.get_ident() == self._loop_thread:
             self._say((call, node_id, is_own, text))
         elif self._mailbox is not None:
@@ -295,6 +298,7 @@ class ProgressTables:
         self._rows: dict[PromptId, dict[NodeId, ProgressRow]] = {}
         self._dirty: dict[PromptId, None] = {}
         self._failed: dict[PromptId, NodeId] = {}
+        self._previews: dict[PromptId, dict[NodeId, NodeProgressed]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._takers: dict[type, Callable[[Any], None]] = {
             NodeStarted: self._started, NodeProgressed: self._progressed, NodeFinished: self._node_finished,
@@ -311,8 +315,20 @@ class ProgressTables:
 
     def _progressed(self, event: NodeProgressed) -> None:
         self._set(event.prompt_id, event.place, event.value, event.maximum, "running")
+        if event.preview is not None:
+            self._previews.setdefault(event.prompt_id, {})[event.place.node_id] = event
+
+    def rows_of(self, prompt_id: PromptId) -> Mapping[NodeId, ProgressRow]:
+        """How far the nodes of a running prompt are."""
+        return {node_id: copy.copy(row) for node_id, row in self._rows.get(prompt_id, {}).items()}
+
+    def previews_of(self, prompt_id: PromptId) -> Sequence[NodeProgressed]:
+        """The last preview of each node that runs."""
+        return list(self._previews.get(prompt_id, {}).values())
 
     def _node_finished(self, event: NodeFinished) -> None:
+        if self._previews:
+            self._previews.get(event.prompt_id, {}).pop(event.place.node_id, None)
         if not event.from_cache:
             row = self._rows.get(event.prompt_id, {}).get(event.place.node_id)
             maximum = 1.0 if row is None else row.max
@@ -329,13 +345,14 @@ class ProgressTables:
         failed = self._failed.pop(event.prompt_id, None)
         rows = self._rows.get(event.prompt_id, {})
         kept = {node_id: row for node_id, row in rows.items() if row.state != "running" or node_id == failed}
-        if event.outcome is Outcome.FAILED and len(kept) < len(rows):
+        if event.outcome in (Outcome.FAILED, Outcome.PARTLY_SUCCEEDED) and len(kept) < len(rows):
             # They ran beside the node that failed: displays that go by the table alone would never know of their end.
             self._rows[event.prompt_id] = kept
             self._dirty[event.prompt_id] = None
         if event.prompt_id in self._dirty:
             self._tell(event.prompt_id)
         self._rows.pop(event.prompt_id, None)
+        self._previews.pop(event.prompt_id, None)
 
     def close(self) -> None:
         if self._timer is not None:

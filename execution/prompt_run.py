@@ -52,8 +52,8 @@ class NodeRun:
     """One wanted node of one prompt."""
 
     __slots__ = ("call", "consumers", "definition", "graph_node", "interface", "is_checked", "is_kept", "is_repeat",
-                 "is_root", "missing", "pieces", "pieces_size", "place", "rank", "record", "run", "signature",
-                 "sources", "state", "story", "ui", "uses_left", "wanted")
+                 "is_root", "missing", "pieces", "pieces_size", "place", "rank", "record", "retries", "run",
+                 "signature", "sources", "state", "story", "ui", "uses_left", "wanted")
 
     def __init__(self, run: "PromptRun", graph_node: GraphNode, definition: NodeDefinition,
                  interface: NodeInterface, place: NodePlace, signature: Signature, rank: int) -> None:
@@ -79,6 +79,8 @@ class NodeRun:
         self.is_root = False
         self.is_repeat = False
         """It ran before in this prompt, and its outputs were let go."""
+        self.retries = 0
+        """How often it was called again after a transient error."""
         self.is_checked = False
         """A check that is called apart from the function wants no more inputs."""
         self.wanted: frozenset[str] = frozenset()
@@ -137,10 +139,10 @@ class Call:
 class PromptRun:
     """One prompt from its submission to its end."""
 
-    __slots__ = ("arrival", "calls", "client_id", "definitions", "ending", "executed", "fingerprints", "interfaces",
-                 "interrupted", "lane_calls", "line", "movable", "nodes", "number", "order", "outputs", "places",
-                 "prompt_id", "remaining_path", "roots_left", "scope", "shown_at_end", "signatures", "started",
-                 "waits_for")
+    __slots__ = ("arrival", "attempt", "calls", "client_id", "dead_ends", "definitions", "ending", "executed",
+                 "fingerprints", "goes_on_after_errors", "has_failures", "interfaces", "interrupted", "lane_calls",
+                 "line", "movable", "nodes", "number", "order", "outputs", "places", "prompt_id", "remaining_path",
+                 "roots_left", "scope", "shown_at_end", "signatures", "started", "suspects", "waits_for")
 
     def __init__(self, submitted: PromptSubmitted, arrival: int) -> None:
         self.prompt_id: PromptId = submitted.prompt_id
@@ -148,6 +150,9 @@ class PromptRun:
         self.number = submitted.number
         self.line = submitted.line
         self.arrival = arrival
+        self.attempt = submitted.attempt
+        self.suspects = set(submitted.suspects)
+        """Nodes that ran when an earlier process ended, and are not over yet."""
         self.scope = submitted.scope
         self.outputs = submitted.outputs
         self.definitions = submitted.scope.definitions
@@ -170,6 +175,10 @@ class PromptRun:
         """Cached nodes that are no output nodes, and whose results are shown again all the same."""
         self.movable: list[NodeRun] = []
         """Nodes that wait for nothing, and whose turn has not come yet."""
+        self.goes_on_after_errors = submitted.goes_on_after_errors
+        self.has_failures = False
+        self.dead_ends: list[NodeRun] = []
+        """Nodes that want outputs of one that has none and never will."""
         self.started = False
         self.ending: Outcome | None = None
         self.interrupted: NodeRun | None = None
@@ -196,6 +205,11 @@ class PromptRun:
                 else:
                     found.append(node_id)
         return found
+
+    @property
+    def has_plain_nodes(self) -> bool:
+        """Whether it will occupy a thread."""
+        return not all(definition.is_async for definition in self.definitions.values())
 
     def has_plain_checks(self, node_ids: Iterable[NodeId]) -> bool:
         """Whether asking the change checks of these nodes occupies a thread."""
@@ -322,6 +336,27 @@ class PromptRun:
             node.record = None
         return movable
 
+    def give_up(self, node: NodeRun) -> None:
+        """A node has no outputs and never will: nothing that waits for it runs, nor what only those want."""
+        pending = [node]
+        for one in pending:  # which grows
+            if one.state in (NodeState.DONE, NodeState.STOPPED):
+                continue
+            one.move(NodeState.STOPPED)
+            one.call = None
+            if one.is_root:
+                self.roots_left -= 1
+            pending += one.consumers
+            one.consumers = []
+            sources, one.sources = one.sources, []
+            for source in sources:
+                self._release(source)
+                if source.state is NodeState.WAITING and not source.uses_left and not source.is_root:
+                    pending.append(source)
+
+    def has_roots_done(self) -> bool:
+        return any(node.is_root and node.state is NodeState.DONE for node in self.nodes.values())
+
     def inputs_of(self, node: NodeRun, cache: OutputCache) -> tuple[dict[str, Sequence[Any]], list[str]]:
         """Values of all inputs of a node that is about to be called, and the lazy ones without a value."""
         inputs: dict[str, Sequence[Any]] = {}
@@ -446,6 +481,8 @@ class PromptRun:
         if source.state is not NodeState.DONE:
             node.missing += 1
             source.consumers.append(node)
+            if source.state is NodeState.STOPPED:
+                self.dead_ends.append(node)
 
     def _release(self, source: NodeRun) -> None:
         source.uses_left -= 1
@@ -455,7 +492,7 @@ class PromptRun:
     def validate(self) -> None:
         """Assert what must always hold. For tests."""
         if self.ending is None and self.started:
-            assert self.roots_left == sum(one.is_root and one.state is not NodeState.DONE
+            assert self.roots_left == sum(one.is_root and one.state not in (NodeState.DONE, NodeState.STOPPED)
                                           for one in self.nodes.values())
         for node in self.nodes.values():
             if node.state is NodeState.STOPPED:

@@ -26,6 +26,8 @@ from .signatures import Signature
 from .token_queues import TokenQueues
 
 MOST_OPEN_PROMPTS = 256
+LONGEST_BACKOFF = 60.0
+"""Seconds before a node is tried again, at most."""
 MOST_SIGNED_AT_ONCE = 256
 """Nodes of a prompt that may be signed while the loop waits; larger ones are signed on a thread."""
 
@@ -47,6 +49,8 @@ class SchedulerSettings:
     """Prompts beside each other that have a call on a lane or waiting for tokens. With 1, prompts run strictly
     one after the other, as on a serial host."""
     pools: Mapping[str, int] = field(default_factory=lambda: {"gpu": 1, "cpu": 2})
+    retry_backoff: float = 1.0
+    """Seconds before a node is tried again after a transient error; twice as many each further time."""
     most_moved_at_once: int = 32
     """Nodes that one stimulus moves on. The others follow in the next turns, so that a wide layer holds up nobody."""
 
@@ -59,6 +63,7 @@ class Scheduler:
         self.cache = cache
         self._most_busy = settings.max_running_prompts
         self._most_moved = settings.most_moved_at_once
+        self._retry_backoff = settings.retry_backoff
         self._moves_left = 0
         self._unmoved: dict[PromptId, PromptRun] = {}  # running ones with nodes that wait for nothing but a turn
         self._most_open = 1 if settings.max_running_prompts == 1 else MOST_OPEN_PROMPTS
@@ -66,6 +71,9 @@ class Scheduler:
         self._runs: dict[PromptId, PromptRun] = {}  # pending and running
         self._running: dict[PromptId, PromptRun] = {}
         self._busy = 0
+        self._is_paused = False
+        self._alone: PromptRun | None = None
+        """A running prompt beside which no other starts."""
         self._calls: dict[CallId, Call] = {}
         self._shared: dict[Signature, Call] = {}
         self._waiting = TokenQueues(self.pools)
@@ -81,6 +89,11 @@ class Scheduler:
     def remaining(self) -> int:
         """Pending and running prompts together."""
         return len(self._runs)
+
+    @property
+    def is_paused(self) -> bool:
+        """No prompt starts."""
+        return self._is_paused
 
     def knows(self, prompt_id: PromptId) -> bool:
         return prompt_id in self._runs
@@ -134,7 +147,8 @@ class Scheduler:
         self._pending.add(run)
         self._announce(events.PromptQueued(
             prompt_id=run.prompt_id, client_id=run.client_id, number=run.number, prompt=run.scope.submitted,
-            extra_data=run.scope.extra_data, outputs=run.outputs, remaining=self.remaining))
+            extra_data=run.scope.extra_data, outputs=run.outputs, remaining=self.remaining, attempt=run.attempt,
+            is_restored=submitted.is_restored))
         self._out.append(commands.ComeBack())
 
     def _turn_passed(self, _: stimuli.TurnPassed) -> None:
@@ -153,7 +167,7 @@ class Scheduler:
         gone = self._pending.remove(None if removed.prompt_ids is None else set(removed.prompt_ids))
         for run in gone:
             del self._runs[run.prompt_id]
-            self._announce(events.PromptDropped(prompt_id=run.prompt_id))
+            self._announce(events.PromptDropped(prompt_id=run.prompt_id, remaining=self.remaining))
         if gone or removed.prompt_ids is None:
             self._announce(events.QueueChanged(remaining=self.remaining))
 
@@ -161,9 +175,13 @@ class Scheduler:
         # A submission answers first: its prompt starts with the turn that it asked for.
         if stimulus.__class__ is stimuli.PromptSubmitted:
             return
-        while self._busy < self._most_busy and len(self._running) < self._most_open:
+        while self._busy < self._most_busy and len(self._running) < self._most_open and self._alone is None \
+                and not self._is_paused:
             run = self._pending.take_next()
             if run is None:
+                return
+            if run.suspects and self._running:  # it waits until it can be alone
+                self._pending.put_back(run)
                 return
             self._start(run)
             if self._tokens_moved:
@@ -172,7 +190,21 @@ class Scheduler:
 
     def _start(self, run: PromptRun) -> None:
         self._running[run.prompt_id] = run
+        if run.suspects:
+            self._alone = run
         self._announce(events.PromptStarted(prompt_id=run.prompt_id, remaining=self.remaining))
+        # As busy as it will be: else a whole queue would be started while the first ones are put on record.
+        call = self._new_call(run, None, (), on_lane=run.has_plain_nodes)
+        self._begin(call)
+        self._out.append(commands.StoreStart(call.call_id, run.prompt_id))
+
+    def _start_stored(self, stored: stimuli.StartStored) -> None:
+        call = self._end(stored.call_id)
+        if call is not None:
+            self._prepare(call.run)
+
+    def _prepare(self, run: PromptRun) -> None:
+        """Learn the signatures of a prompt, which has started, and launch it."""
         asked = run.needs_fingerprints()
         is_large = len(run.order) > MOST_SIGNED_AT_ONCE
         if not asked and not is_large:
@@ -200,6 +232,8 @@ class Scheduler:
             self._announce(events.NodesCached(prompt_id=run.prompt_id, nodes=cached))
             run.shown_at_end = [node_id for node_id in cached if self._is_shown_again(run, node_id)]
             movable = run.stage_roots(cache)
+            run.suspects.difference_update(cached)
+            self._let_others_start(run)
         except Exception as error:  # a prompt that cannot be started must not be one that runs for ever
             self._fail(run, run.outputs[0], _own_error(error))
             return
@@ -209,6 +243,16 @@ class Scheduler:
                 self._announce_finished(node, cast(OutputRecord, node.record), from_cache=True)
         self._advance(run, movable)
         self._settle(run)
+
+    def _pause_requested(self, requested: stimuli.PauseRequested) -> None:
+        if self._is_paused is not requested.is_paused:
+            self._is_paused = requested.is_paused
+            self._announce(events.QueueChanged(remaining=self.remaining))
+
+    def _let_others_start(self, run: PromptRun) -> None:
+        """Once a prompt that ran when the process ended is past the nodes that may have been the reason."""
+        if self._alone is run and not run.suspects:
+            self._alone = None
 
     def _signatures_in_use(self, but: PromptRun | None = None) -> list[set[Signature]]:
         return [set(run.signatures.values()) for run in self._running.values()
@@ -223,6 +267,9 @@ class Scheduler:
                 return
             if not run.roots_left:
                 run.ending = Outcome.SUCCEEDED
+                if run.has_failures:
+                    run.ending = Outcome.PARTLY_SUCCEEDED if run.has_roots_done() else Outcome.FAILED
+                    self._stop(run)
                 self._forget_unmoved(run)
             elif run.movable:
                 return
@@ -238,6 +285,8 @@ class Scheduler:
         del self._running[run.prompt_id]
         del self._runs[run.prompt_id]
         self._pending.finished(run)
+        run.suspects.clear()
+        self._let_others_start(run)
         self.cache.end_prompt()
         place = run.interrupted.place if run.interrupted else run.place(run.outputs[0])
         was_interrupted = run.ending is Outcome.INTERRUPTED
@@ -271,13 +320,41 @@ class Scheduler:
             exception_type="graph.DependencyCycleError", exception_message="Dependency cycle detected",
             current_inputs=()))
 
+    def _break(self, node: NodeRun, error: NodeError) -> None:
+        """A node fails, and with it its prompt, or what depends on it."""
+        run = node.run
+        if not run.goes_on_after_errors or run.ending is not None:
+            self._fail(run, node.place.node_id, error)
+            return
+        self._announce_failed(run, node.place.node_id, error)
+        if node.call is not None:  # it goes on, and nobody wants what it returns
+            self._let_go(node.call, node)
+        run.give_up(node)
+        self._settle(run)
+
+    def _give_up_dead_ends(self, run: PromptRun) -> None:
+        """What wants outputs of a node that failed fails with it."""
+        while run.dead_ends:
+            run.give_up(run.dead_ends.pop())
+
+    def _let_go(self, call: Call, node: NodeRun) -> None:
+        """One node of a prompt that goes on does not wait for its call any more."""
+        call.nodes.remove(node)
+        if not any(one.run is node.run for one in call.nodes):
+            node.run.calls.pop(call.call_id, None)
+            self._detached(call, node.run)
+
+    def _announce_failed(self, run: PromptRun, node_id: NodeId, error: NodeError) -> None:
+        run.has_failures = True
+        place = run.place(node_id)
+        self._announce(events.NodeFailed(
+            prompt_id=run.prompt_id, place=place, node_type=run.class_of(place.real_id), error=error,
+            executed=list(run.executed), known=list(run.scope.nodes)))
+
     def _fail(self, run: PromptRun, node_id: NodeId, error: NodeError) -> None:
         if run.ending is None:
             run.ending = Outcome.FAILED
-            place = run.place(node_id)
-            self._announce(events.NodeFailed(
-                prompt_id=run.prompt_id, place=place, node_type=run.class_of(place.real_id), error=error,
-                executed=list(run.executed), known=list(run.scope.nodes)))
+            self._announce_failed(run, node_id, error)
             self._stop(run)
         self._settle(run)
 
@@ -287,6 +364,8 @@ class Scheduler:
         else:
             runs = [run for run in (self._running.get(requested.prompt_id),) if run is not None]
         for run in runs:
+            if run.ending is None:
+                self._announce(events.CancelAccepted(prompt_id=run.prompt_id))
             self._interrupt(run, None)
 
     def _interrupt(self, run: PromptRun, node: NodeRun | None) -> None:
@@ -312,7 +391,7 @@ class Scheduler:
         run.calls.clear()
         self._forget_unmoved(run)
         for node in run.nodes.values():
-            if node.state is not NodeState.DONE:
+            if node.state is not NodeState.DONE and node.state is not NodeState.STOPPED:
                 node.move(NodeState.STOPPED)
                 node.call = None
         self._waiting.forget_withdrawn()
@@ -392,16 +471,19 @@ class Scheduler:
             self._announce_finished(node, record, from_cache=True)
             return run.complete(node, record)
         node.move(NodeState.READY)
-        shared = self._shared.get(node.signature)
-        if shared is not None and self._may_share(node):
-            shared.nodes.append(node)
-            run.calls[shared.call_id] = shared
-            node.call = shared
-            if shared.state is CallState.RUNNING:
-                self._running_now(node, shared)
-            return []
-        self._ask_for_call(node)
+        self._call_or_join(node)
         return []
+
+    def _call_or_join(self, node: NodeRun) -> None:
+        shared = self._shared.get(node.signature)
+        if shared is None or not self._may_share(node):
+            self._ask_for_call(node)
+            return
+        shared.nodes.append(node)
+        node.run.calls[shared.call_id] = shared
+        node.call = shared
+        if shared.state is CallState.RUNNING:
+            self._running_now(node, shared)
 
     def _ask_for_call(self, node: NodeRun) -> None:
         definition, needs = node.definition, node.definition.needs
@@ -493,9 +575,10 @@ class Scheduler:
             self._refuse_impossible(expanded)
             movable = run.expand(owner, expanded, self.cache)
         except Exception as error:  # nobody has checked what a node makes: its prompt must end whatever it is
-            self._fail(run, owner.place.node_id, _own_error(error))
+            self._break(owner, _own_error(error))
         else:
             self._show_cached(run, expanded)
+            self._give_up_dead_ends(run)
             self._advance(run, movable)
         self._settle_all(call)
 
@@ -527,8 +610,9 @@ class Scheduler:
                 try:
                     movable = node.run.want_inputs(node, wanted.names, self.cache)
                 except StudioError as error:
-                    self._fail(node.run, node.place.node_id, _own_error(error))
+                    self._break(node, _own_error(error))
                 else:
+                    self._give_up_dead_ends(node.run)
                     self._advance(node.run, movable)
         self._settle_all(call)
 
@@ -543,10 +627,42 @@ class Scheduler:
         if call is not None:
             if not call.nodes:  # change checks
                 self._fail(call.run, raised.node_id or call.run.outputs[0], raised.error)
-            for node in call.nodes:
-                self._fail(node.run, node.place.node_id, raised.error)
+            for node in list(call.nodes):
+                node.call = None
+                if raised.error.is_transient and node.run.ending is None and node.retries < node.definition.retries:
+                    self._retry_later(node, raised.error)
+                else:
+                    self._break(node, raised.error)
         if raised.error.out_of_memory:  # now: what failed needs its outputs no more
             self._drop_unused()
+
+    def _retry_later(self, node: NodeRun, error: NodeError) -> None:
+        node.retries += 1
+        seconds = min(self._retry_backoff * 2 ** (node.retries - 1), LONGEST_BACKOFF)
+        node.move(NodeState.READY)
+        call = self._new_call(node.run, node, (), on_lane=False)
+        node.call = call
+        self._begin(call)
+        self._announce(events.NodeRetried(
+            prompt_id=node.run.prompt_id, place=node.place, error=error, attempt=node.retries + 1,
+            most_attempts=node.definition.retries + 1, seconds=seconds))
+        self._out.append(commands.WaitToRetry(call.call_id, node.run.prompt_id, node.place.node_id, node.definition,
+                                              seconds))
+
+    def _retry_due(self, due: stimuli.RetryDue) -> None:
+        call = self._end(due.call_id)
+        if call is None:
+            return
+        for node in call.nodes:
+            self._call_or_join(node)
+        self._settle_all(call)
+
+    def _call_overdue(self, overdue: stimuli.CallOverdue) -> None:
+        """It is cancelled as any other call; its node has failed already."""
+        call = self._calls.get(overdue.call_id)
+        if call is not None and call.state is CallState.RUNNING:
+            for node in list(call.nodes):
+                self._break(node, overdue.error)
 
     def _node_lost(self, lost: stimuli.NodeLost) -> None:
         self._node_raised(stimuli.NodeRaised(call_id=lost.call_id, error=NodeError(
@@ -664,6 +780,9 @@ class Scheduler:
 
     def _complete(self, node: NodeRun, record: OutputRecord, ui_was_shown: bool = False) -> list[NodeRun]:
         self._announce_finished(node, record, from_cache=False, ui_was_shown=ui_was_shown)
+        if node.run.suspects:
+            node.run.suspects.discard(node.place.node_id)
+            self._let_others_start(node.run)
         return node.run.complete(node, record)
 
     def _announce(self, event: events.Event) -> None:
@@ -727,6 +846,10 @@ def _own_error(error: Exception) -> NodeError:
 
 _HANDLERS: dict[type, Callable[[Scheduler, Any], None]] = {
     stimuli.PromptSubmitted: Scheduler._prompt_submitted,
+    stimuli.StartStored: Scheduler._start_stored,
+    stimuli.PauseRequested: Scheduler._pause_requested,
+    stimuli.RetryDue: Scheduler._retry_due,
+    stimuli.CallOverdue: Scheduler._call_overdue,
     stimuli.TurnPassed: Scheduler._turn_passed,
     stimuli.CancelRequested: Scheduler._cancel_requested,
     stimuli.PendingRemoved: Scheduler._pending_removed,

@@ -30,6 +30,26 @@ class PromptSubmitted(Stimulus):
     """All nodes, sources first."""
     line: str | None = None
     """Prompts of one line run one after the other."""
+    goes_on_after_errors: bool = False
+    """A node that fails stops what depends on it, and nothing else."""
+    is_restored: bool = False
+    """It was accepted before this process began."""
+    attempt: int = 0
+    """How often it was started by processes that ended while it ran."""
+    suspects: Sequence[NodeId] = ()
+    """Nodes that ran when the process ended. It runs alone until they are over."""
+
+
+class StartStored(Stimulus):
+    """It is on record that a prompt has started: whatever its nodes do now, it is known who did it."""
+
+    call_id: CallId
+
+
+class PauseRequested(Stimulus):
+    """Start no more prompts, or go on starting them. Those that run go on."""
+
+    is_paused: bool
 
 
 class TurnPassed(Stimulus):
@@ -113,6 +133,17 @@ class FingerprintsTaken(CallEnding):
     fingerprints: Mapping[NodeId, Any]
     signatures: dict[NodeId, Signature] | None = None
     """Those of all nodes, if they were asked for."""
+
+
+class RetryDue(CallEnding):
+    """The time before a node is tried again is over."""
+
+
+class CallOverdue(Stimulus):
+    """A call takes longer than it may."""
+
+    call_id: CallId
+    error: NodeError
 
 
 class CallReturned(Stimulus):

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from .errors import PromptRejected
 from .identifiers import NodeId
-from .node_errors import text_of
+from .node_errors import part_of_node, text_of
 from .node_interface import InputSpec, NodeDefinition, NodeInterface
 from .node_registry import NodeRegistry
 from .node_values import ExecutionBlocker
@@ -432,7 +432,7 @@ class _Checker:
 def exception_report(checked: CheckedGraph, node_id: NodeId, error: BaseException) -> Report:
     """An exception while a node was checked. Nodes that are no outputs are named with the input that led to them."""
     text = text_of(error)
-    frames = traceback.format_tb(error.__traceback__)[-20:]
+    frames = traceback.format_tb(part_of_node(error.__traceback__))[-20:]
     kind = type(error)
     name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     if checked.blame is None:

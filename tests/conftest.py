@@ -27,6 +27,7 @@ GUARDED_CODE = ("execution", "nodes", "web", "examples", "tests/packs")
 IN_EVERY_STACK = ROOT / "execution" / "node_code.py"
 """It steps every task, those of tests too, so that its being in a stack says nothing."""
 MAY_BLOCK = {
+    "execution/store/sqlite_store.py": {"history_now"},  # for packs that ask on the loop, and cannot await
     "server.py": {"open_studio"},
     "nodes/packs/pack_shelf.py": {"import_beside_the_loop"},  # on a thread, where a stand-in looks like the loop
     "tests/support/studio.py": {"running_studio"},

@@ -10,6 +10,7 @@ from . import (
     asset_routes,
     file_routes,
     internal_routes,
+    job_events,
     job_routes,
     log_routes,
     model_routes,
@@ -55,7 +56,7 @@ TABLES = (prompt_routes.routes, queue_routes.routes, node_routes.routes, file_ro
           settings_routes.routes, userdata_routes.routes, model_routes.routes, pack_file_routes.routes,
           pack_routes.routes)
 WITHOUT_TWINS = (log_routes.routes, internal_routes.routes, pack_file_routes.static_routes, asset_routes.routes,
-                 job_routes.routes)
+                 job_routes.routes, job_events.routes)
 """Tables whose paths exist once, as they are written."""
 
 

@@ -1,8 +1,7 @@
 """Jobs: prompts in the queue, running or in the history, in one list. These paths exist below `/api` alone."""
 
 import asyncio
-import copy
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from aiohttp import web
@@ -58,17 +57,16 @@ async def jobs(request: web.Request) -> web.Response:
 
 @routes.get("/api/jobs/{prompt_id}")
 async def job(request: web.Request) -> web.Response:
-    entry = request.app[ENGINE].history.job(PromptId(request.match_info["prompt_id"]))
+    entry = await request.app[ENGINE].history.job(PromptId(request.match_info["prompt_id"]))
     if entry is None:
         return json_response({"error": "Job not found"}, 404)
-    as_it_is = copy.copy(entry)  # an open one changes on the loop meanwhile
-    return encoded_response(await asyncio.to_thread(lambda: wire.dumps(detailed_record(as_it_is))))
+    return encoded_response(await asyncio.to_thread(lambda: wire.dumps(detailed_record(entry))))
 
 
 @routes.post("/api/jobs/{prompt_id}/cancel")
 async def cancel_job(request: web.Request) -> web.Response:
     """Interrupt it or take it from the queue, in one step: it cannot start or end in between."""
-    return json_response({"cancelled": _cancel(request, [PromptId(request.match_info["prompt_id"])])})
+    return json_response({"cancelled": await _cancel(request, [PromptId(request.match_info["prompt_id"])])})
 
 
 @routes.post("/api/jobs/cancel")
@@ -77,24 +75,15 @@ async def cancel_jobs(request: web.Request) -> web.Response:
         prompt_ids = _listed(await read_command(request))
     except JobRefused as refusal:
         return _refused(refusal)
-    return json_response({"cancelled": _cancel(request, prompt_ids)})
+    return json_response({"cancelled": await _cancel(request, prompt_ids)})
 
 
-def _cancel(request: web.Request, prompt_ids: Iterable[PromptId]) -> bool:
+async def _cancel(request: web.Request, prompt_ids: Sequence[PromptId]) -> bool:
     """Whether one of them was waiting or running."""
     engine = request.app[ENGINE]
-    waiting, running = [], []
-    for prompt_id in dict.fromkeys(prompt_ids):
-        entry = engine.history.job(prompt_id)
-        if entry is not None and entry.state is JobState.PENDING:
-            waiting.append(prompt_id)
-        elif entry is not None and entry.state is JobState.IN_PROGRESS:
-            running.append(prompt_id)
-    if waiting:  # first: what ends below makes room, and none of these may start in it
-        engine.remove_pending(waiting)
-    for prompt_id in running:
-        engine.interrupt(prompt_id)
-    return bool(waiting or running)
+    found = engine.cancel(list(dict.fromkeys(prompt_ids)))
+    await engine.told()
+    return found
 
 
 def _listed(body: bytes) -> list[PromptId]:

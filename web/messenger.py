@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from execution import Engine, Event, HistoryEntry, PromptId
+from execution import Engine, Event, PromptId
 
 from . import wire
 from .websocket import ClientConnections
@@ -30,7 +30,7 @@ class Messenger:
 
     def send(self, event: str | int, data: Any, sid: str | None) -> None:
         """A JSON message `{type, data}` for a text, a binary frame for a number; without `sid` to everybody."""
-        self._soon_on_loop(lambda _: self._connections.send(event, data, sid))
+        self._soon_on_loop(lambda _: self.engine.in_order(lambda: self._connections.send(event, data, sid)))
 
     def messages_of(self, event: Event, client_id: str | None) -> list[tuple[str | int, Any, str | None]]:
         """What clients are told of an event: kind, content, client or None for all. To be asked for all events, in
@@ -76,13 +76,8 @@ class Messenger:
 
     def history(self, prompt_id: str | None) -> dict[str, Any]:
         """Prompts that have ended by id, as clients are shown them: one, or all, the oldest first."""
-        entries: Sequence[HistoryEntry | None]
-        if prompt_id is None:
-            entries = self.engine.history.entries()
-        else:
-            entries = [self.engine.history_of(PromptId(prompt_id))]
-        return {entry.prompt_id: msgspec.json.decode(wire.dumps(wire.history_entry(entry)))
-                for entry in entries if entry is not None}
+        entries = self.engine.history.history_now(None if prompt_id is None else PromptId(prompt_id))
+        return {entry.prompt_id: msgspec.json.decode(wire.dumps(wire.history_entry(entry))) for entry in entries}
 
     # -- the loop ---------------------------------------------------------------------------------------------------
 
@@ -110,8 +105,7 @@ class Messenger:
 
 def _content_of(frame: bytes) -> tuple[str | int, Any]:
     """Kind and content of a frame of ours, which has no mask and is not split."""
-    length = frame[1] & 127
-    payload = frame[{126: 4, 127: 10}.get(length, 2):]
+    payload = wire.payload_of(frame)
     if frame[0] == wire.TEXT:
         said = msgspec.json.decode(payload)
         return said["type"], said["data"]

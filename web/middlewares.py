@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from execution import EngineClosed, PromptConflict, PromptRejected
+from execution import EngineClosed, PromptConflict, PromptRejected, StoreUnavailable
 
 from . import wire
 from .app_keys import LOOPBACK_NAMES, SETTINGS
@@ -63,6 +63,10 @@ async def errors_to_statuses(request: web.Request, handler: Handler) -> web.Stre
         return error_response("prompt_id_in_use", str(error), 409)
     except EngineClosed:
         return error_response("shutting_down", "The server is shutting down.", 503)
+    except StoreUnavailable as error:
+        response = error_response("store_unavailable", "The queue cannot be written to the disk now.", 503, str(error))
+        response.headers["Retry-After"] = "5"
+        return response
     except ConnectionResetError:
         raise
     except web.RequestPayloadError as error:

@@ -13,10 +13,37 @@ from execution import Engine, NodeDefinition
 
 from . import wire
 from .app_keys import NODE_CATALOGUE
+from .middlewares import json_response
 
 log = logging.getLogger("studio.web")
 
 routes = web.RouteTableDef()
+
+_LONGEST_TEXT = 1000
+
+
+class ClassNotDescribed(Exception):
+    """A class does not say what it takes. The message is a sentence.
+
+    :param definition: of the class.
+    :param raised: by the class, where it answered at all.
+    """
+
+    def __init__(self, sentence: str, definition: NodeDefinition, raised: BaseException | None = None) -> None:
+        super().__init__(sentence)
+        self.error = {
+            "type": "class_not_described", "message": sentence,
+            "details": "" if raised is None else f"{type(raised).__name__}: {_text_of(raised)}",
+            "extra_info": {"class_type": definition.class_type, "python_module": definition.origin,
+                           "exception_type": None if raised is None else type(raised).__name__}}
+
+
+def _text_of(error: BaseException) -> str:
+    """What an exception of a pack says, which may raise in turn."""
+    try:
+        return str(error)[:_LONGEST_TEXT]
+    except BaseException:
+        return "(it cannot be printed)"
 
 
 class NodeCatalogue:
@@ -49,7 +76,10 @@ class NodeCatalogue:
         return body, tag
 
     async def one(self, class_type: str) -> bytes:
-        """The object with one class, empty if there is none of this name."""
+        """The object with one class, empty if there is none of this name.
+
+        :raises ClassNotDescribed: it raised, or did not answer in time.
+        """
         definition = self._engine.registry.get(class_type)
         if definition is None:
             return b"{}"
@@ -57,14 +87,18 @@ class NodeCatalogue:
             member = await self._engine.ask_nodes(lambda: self._member(definition))
         except TimeoutError:
             self._silent.add(definition)
-            raise web.HTTPInternalServerError(
-                text=f"The class {class_type} does not answer what it takes.") from None
+            raise ClassNotDescribed(f"The class {class_type} does not answer what it takes.", definition) from None
+        except ClassNotDescribed:
+            self._silent.discard(definition)  # it answers, if only with this
+            raise
         self._silent.discard(definition)
-        if member is None:
-            raise web.HTTPInternalServerError(text=f"The class {class_type} raised when it was asked what it takes.")
         return b"{" + member + b"}"
 
-    def _member(self, definition: NodeDefinition) -> bytes | None:
+    def _member(self, definition: NodeDefinition) -> bytes:
+        """What stands in the object. On a thread.
+
+        :raises ClassNotDescribed: the class raised, whatever it was.
+        """
         name = definition.class_type
         try:
             info = self._engine.info_of(definition)
@@ -73,9 +107,10 @@ class NodeCatalogue:
                 return known[2]
             encoded = wire.dumps(name) + b":" + wire.dumps(info)
             self._known[name] = (info, wire.plain_copy(info), encoded)
-        except BaseException:  # asked for words, an object of a pack may raise SystemExit
+        except BaseException as error:  # asked for words, an object of a pack may raise SystemExit
             log.exception("class %s (%s) does not say what it takes; it is left out", name, definition.origin)
-            return None
+            raise ClassNotDescribed(f"The class {name} raised when it was asked what it takes.", definition,
+                                    error) from None
         return encoded
 
 
@@ -106,7 +141,10 @@ async def object_info(request: web.Request) -> web.Response:
 
 @routes.get("/object_info/{class_type}")
 async def object_info_of(request: web.Request) -> web.Response:
-    body = await request.app[NODE_CATALOGUE].one(request.match_info["class_type"])
+    try:
+        body = await request.app[NODE_CATALOGUE].one(request.match_info["class_type"])
+    except ClassNotDescribed as failure:
+        return json_response({"error": failure.error, "node_errors": {}}, 500)
     return web.Response(body=body, content_type="application/json", charset="utf-8")
 
 

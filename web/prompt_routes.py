@@ -84,6 +84,7 @@ async def interrupt(request: web.Request) -> web.Response:
     if prompt_id is not None and not isinstance(prompt_id, str):
         raise BadRequest("invalid_field", "prompt_id must be a text.", "prompt_id")
     request.app[ENGINE].interrupt(PromptId(prompt_id) if prompt_id else None)
+    await request.app[ENGINE].told()
     return web.Response()
 
 

@@ -28,20 +28,24 @@ async def change_queue(request: web.Request) -> web.Response:
         engine.remove_pending()
     if prompt_ids:
         engine.remove_pending(prompt_ids)
+    await engine.told()
     return web.Response()
 
 
 @routes.get("/history")
 async def history(request: web.Request) -> web.Response:
-    entries = request.app[ENGINE].history.entries()
-    chosen = _page(entries, _integer(request, "max_items"), _integer(request, "offset"))
-    return encoded_response(await _encoded(chosen))
+    """`max_items` alone counts from the newest, `offset` from the oldest; both give the oldest first."""
+    most, offset = _integer(request, "max_items"), _integer(request, "offset")
+    if most is not None and most <= 0:
+        return encoded_response(b"{}")
+    entries = await request.app[ENGINE].history.entries(most, None if offset is None or offset < 0 else offset)
+    return encoded_response(await _encoded(entries))
 
 
 @routes.get("/history/{prompt_id}")
 async def history_of(request: web.Request) -> web.Response:
     prompt_id = PromptId(request.match_info["prompt_id"])
-    entry = request.app[ENGINE].history_of(prompt_id)
+    entry = await request.app[ENGINE].history.get(prompt_id)
     return encoded_response(await _encoded([] if entry is None else [entry]))
 
 
@@ -50,9 +54,9 @@ async def change_history(request: web.Request) -> web.Response:
     wants_all, prompt_ids = _clear_and_delete(await read_command(request))
     store = request.app[ENGINE].history
     if wants_all:
-        store.clear()
+        await store.clear()
     if prompt_ids:
-        store.delete(prompt_ids)
+        await store.delete(prompt_ids)
     return web.Response()
 
 
@@ -82,12 +86,3 @@ def _integer(request: web.Request, name: str) -> int | None:
         return int(text)
     except ValueError:
         raise BadRequest("invalid_query", f"{name} must be a whole number.", name) from None
-
-
-def _page(entries: Sequence[HistoryEntry], most: int | None, offset: int | None) -> Sequence[HistoryEntry]:
-    """`max_items` alone counts from the newest, `offset` from the oldest; both give the oldest first."""
-    if most is not None and most <= 0:
-        return ()
-    if offset is None or offset < 0:
-        return entries if most is None else entries[-most:]
-    return entries[offset:] if most is None else entries[offset:offset + most]

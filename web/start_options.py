@@ -67,6 +67,27 @@ def port(text: str) -> int:
     return number
 
 
+_AGE = re.compile(r"(\d+)\s*([smhdw])", re.IGNORECASE)
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+def keep_rule(text: str) -> tuple[int | None, int | None]:
+    """How long, in seconds, and how many bytes of history are kept: `30d,2GB`, one of them, or `all`."""
+    age: int | None = None
+    most: int | None = None
+    for part in [] if text.strip().lower() == "all" else text.split(","):
+        match = _AGE.fullmatch(part.strip())
+        if match is not None:
+            age = int(match[1]) * _SECONDS[match[2].lower()]
+        else:
+            try:
+                most = size(part.strip())
+            except argparse.ArgumentTypeError:
+                raise argparse.ArgumentTypeError(
+                    f"{part.strip()!r} is neither an age (12h, 30d) nor a size (500MB, 2GB)") from None
+    return age, most
+
+
 def addresses(text: str) -> str:
     """Addresses separated by commas. An empty one would mean every address there is."""
     named = [one.strip() for one in text.split(",")]
@@ -182,8 +203,25 @@ def build_parser() -> argparse.ArgumentParser:
                          help="how long the clean-up of a cancelled async node is waited for (default 5)")
     running.add_argument("--hook-timeout", type=at_least(0.001, float), default=60.0, metavar="SECONDS",
                          help="how long a validator, a change check or a declaration of inputs may take (default 60)")
+    running.add_argument("--run-timeout", type=at_least(0, float), default=0.0, metavar="SECONDS",
+                         help="how long one call of a node may take, if neither the prompt nor its class says (default "
+                              "0: without end)")
+    running.add_argument("--idle-timeout", type=at_least(0, float), default=0.0, metavar="SECONDS",
+                         help="the same, counted from its last progress (default 0: without end)")
     running.add_argument("--loop", choices=("auto", "asyncio", "uvloop"), default="auto",
                          help="the event loop; auto takes uvloop where it is installed")
+    queue = parser.add_argument_group("queue and history")
+    queue.add_argument("--store", choices=("disk", "memory"), default="disk",
+                       help="where queue and history are kept: in the user folder, so that a crash loses nothing, or "
+                            "nowhere (default disk)")
+    queue.add_argument("--keep-history", type=keep_rule, default=keep_rule("30d,2GB"), metavar="AGE,SIZE",
+                       help="how long and how much of ended prompts is kept; one of the two or both, or all "
+                            "(default 30d,2GB)")
+    queue.add_argument("--on-start", choices=("run", "paused"), default="run",
+                       help="whether what is queued runs at once after a start (default run)")
+    queue.add_argument("--max-attempts", type=at_least(1, int), default=2, metavar="N",
+                       help="starts of a prompt during which the process may end, until the prompt is taken to be the "
+                            "reason and fails (default 2)")
     keeping = parser.add_argument_group("keeping outputs (at most one)").add_mutually_exclusive_group()
     keeping.add_argument("--cache-bytes", type=size, metavar="SIZE",
                          help="keep outputs up to this size, least recently used go first (default: an eighth of the "

@@ -18,6 +18,7 @@ from execution import ClientId, Engine, Event, NodeFailed, NodeId, PromptDropped
 
 from . import wire
 from .bad_request import BadRequest
+from .replay import catch_up, since_of, snapshot_frames
 from .wire import Audience, Frame, FrameEncoder
 
 log = logging.getLogger("studio.web")
@@ -60,6 +61,37 @@ class ClientConnection:
         self._written_at = 0.0
         self._patience = 0.0
         self._passing = 0
+        self.wants_numbers = False
+        """It is told the place of each state event in the order of all events."""
+        self._held: list[Frame] | None = None
+
+    def put_frame(self, frame: Frame, within: float = 0.0) -> None:
+        """Have a frame of an event sent, behind what the socket is still to be told of earlier."""
+        if self._held is None:
+            self.put(frame.numbered() if self.wants_numbers else frame.data, frame.replaces, within)
+        elif frame.replaces is None:
+            self._held.append(frame)
+            if len(self._held) > MOST_FRAMES:
+                self._close(self)
+
+    def put_frame_now(self, frame: Frame) -> None:
+        """The same, before what is held back."""
+        self.put(frame.numbered() if self.wants_numbers else frame.data)
+
+    def hold(self) -> None:
+        """Keep back what happens from now on, until `release`: first comes what happened before."""
+        self._held = []
+
+    def release(self) -> None:
+        held, self._held = self._held, None
+        for frame in held or ():
+            self.put_frame(frame)
+
+    async def has_room(self) -> bool:
+        """Wait until what was put so far is on its way. Returns whether the socket is still open."""
+        while self._frames and not self.is_closing:  # noqa: ASYNC110 - a slow reader is looked after, not an event
+            await asyncio.sleep(PACE)
+        return not self.is_closing
 
     def put(self, data: bytes, replaces: tuple[str, ...] | None = None, within: float = 0.0) -> None:
         """Have a frame sent. With a key it takes the place of an unsent one of the same key.
@@ -174,6 +206,8 @@ class ClientConnections:
         self._missed: OrderedDict[ClientId, list[bytes]] = OrderedDict()
         self._failures: dict[PromptId, list[bytes]] = {}
         self._closing: set[asyncio.Task[None]] = set()
+        self._numbered = 0
+        """Sockets that want numbers."""
         engine.add_listener(self.take)
 
     # -- events -----------------------------------------------------------------------------------------------------
@@ -201,8 +235,11 @@ class ClientConnections:
                 self._remember(event, prompt_id)
             return
         has_client = self._client_of.get(prompt_id) is not None
-        for frame in self._encoder.encode(event):
+        for frame in self._frames_of(event):
             self._put(frame, receivers, has_client)
+
+    def _frames_of(self, event: Event) -> list[Frame]:
+        return self._encoder.encode_numbered(event) if self._numbered else self._encoder.encode(event)
 
     def _receivers(self, audience: Audience, prompt_id: PromptId) -> Iterable[ClientConnection]:
         client_id = self._client_of.get(prompt_id)
@@ -213,16 +250,15 @@ class ClientConnections:
     @staticmethod
     def _put(frame: Frame, receivers: Iterable[ClientConnection], has_client: bool = True) -> None:
         """Without a client nobody's flags count: everybody is sent previews without metadata."""
-        data, replaces = frame.data, frame.replaces
         if frame.wants_metadata is True and not has_client:
             return
         if frame.wants_metadata is None or not has_client:
-            for connection in list(receivers) if replaces is None else receivers:
-                connection.put(data, replaces, PACE)
+            for connection in list(receivers) if frame.replaces is None else receivers:
+                connection.put_frame(frame, PACE)
             return
         for connection in receivers:
             if connection.takes(frame):
-                connection.put(data, replaces, PACE)
+                connection.put_frame(frame, PACE)
 
     def _spread(self, event: Event) -> None:
         """An event of a prompt, or of the queue, of which everybody is told something."""
@@ -232,14 +268,14 @@ class ClientConnections:
         own = self._by_client.get(client_id, ()) if client_id is not None else ()
         own_pace = 0.0 if is_end else PACE
         missed: list[bytes] = []
-        for frame in self._encoder.encode(event):
+        for frame in self._frames_of(event):
             if frame.audience is Audience.ALL or (frame.audience is Audience.OWN_OR_ALL and client_id is None):
                 for connection in list(self._all):
                     is_own = client_id is None or connection.client_id == client_id
-                    connection.put(frame.data, frame.replaces, own_pace if is_own else PACE_OF_OTHERS)
+                    connection.put_frame(frame, own_pace if is_own else PACE_OF_OTHERS)
             elif own:
                 for connection in list(own):
-                    connection.put(frame.data, None, own_pace)
+                    connection.put_frame(frame, own_pace)
             elif is_end and client_id is not None:
                 missed.append(frame.data)
         if is_end and prompt_id is not None:
@@ -299,23 +335,38 @@ class ClientConnections:
         if len(client_id) > _LONGEST_CLIENT_ID:
             raise BadRequest("invalid_client_id", "clientId is too long.",
                              f"at most {_LONGEST_CLIENT_ID} characters")
+        since = since_of(request.query.get("since"))
         socket = web.WebSocketResponse(compress=False, max_msg_size=4 * 2**20, timeout=_CLOSE_TIMEOUT)
         await socket.prepare(request)
         transport = cast(asyncio.Transport, request.transport)  # uvloop's are no subclass of it
         connection = ClientConnection(client_id, socket, transport, self._close_slow)
-        self._welcome(connection)
+        self._welcome(connection, catches_up=since is not None)
+        catching_up: asyncio.Task[None] | None = None
+        if since is not None:
+            connection.wants_numbers = True
+            self._numbered += 1
+            connection.hold()
+            catching_up = self._loop.create_task(catch_up(
+                connection, self._engine, since, self._engine.last_told, snapshot_frames(self._engine, client_id)))
         try:
             await self._listen(connection)
         finally:
             connection.stop()
             self._forget(connection)
+            if catching_up is not None:
+                self._numbered -= 1
+                catching_up.cancel()
+                await asyncio.wait((catching_up,))
         return socket
 
-    def _welcome(self, connection: ClientConnection) -> None:
+    def _welcome(self, connection: ClientConnection, catches_up: bool) -> None:
         client_id = connection.client_id
         self._all[connection] = None
         self._by_client.setdefault(client_id, []).append(connection)
         connection.put(wire.status_message(self._engine.remaining, client_id))
+        if catches_up:  # it is told everything again that it has not seen
+            self._missed.pop(client_id, None)
+            return
         for prompt_id, owner in self._client_of.items():
             if owner == client_id:
                 node_id: NodeId | None = self._engine.running_node_of(prompt_id)

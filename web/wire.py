@@ -20,6 +20,7 @@ from execution import (
     NodeId,
     NodePlace,
     NodeProgressed,
+    NodeRetried,
     NodeSaid,
     NodesCached,
     NodeShown,
@@ -35,6 +36,8 @@ from execution import (
     PromptSubmission,
     QueueChanged,
     QueueEntry,
+    RunRules,
+    TimeLimits,
 )
 
 from .bad_request import BadRequest
@@ -52,8 +55,12 @@ LONGEST_WORKFLOW_METADATA = 256
 LONGEST_PROMPT_ID = 1000
 """Characters."""
 FIELDS_BESIDE = ("client_id", "prompt_id", "number", "front", "extra_data", "partial_execution_targets",
-                 WORKFLOW_METADATA)
+                 "on_error", "run_timeout", "idle_timeout", WORKFLOW_METADATA)
 """What a request may have beside its prompt."""
+_RULES = ("on_error", "run_timeout", "idle_timeout")
+_MOST_SECONDS = 10 * 365 * 86_400
+_LONGEST_REASON = 200
+"""Characters of an error in a line on a node."""
 _DEEPEST = 200
 """Levels of a JSON body."""
 _CONTAINERS = (dict, list)
@@ -161,7 +168,9 @@ def decode_submission(body: bytes | dict[str, Any], now_ms: int,
     extra_data = dict(_optional(data, "extra_data", dict, "an object") or {})
     content_key = None
     if prompt_id is not None:
-        content_key = blake2b(dumps([data["prompt"], client_id, extra_data, targets]), digest_size=16).hexdigest()
+        said = [data["prompt"], client_id, extra_data, targets, *_said_rules(data)]
+        content_key = blake2b(dumps(said), digest_size=16).hexdigest()
+    rules = _rules(data)
     secrets = {_SECRET_NAMES[key]: extra_data.pop(key) for key in list(extra_data) if key in _SECRET_NAMES}
     if client_id is not None:
         extra_data["client_id"] = client_id
@@ -177,7 +186,29 @@ def decode_submission(body: bytes | dict[str, Any], now_ms: int,
     return PromptSubmission(
         prompt=data["prompt"], client_id=None if client_id is None else ClientId(client_id),
         prompt_id=prompt_id, number=_number(data.get("number")), front=bool(front), extra_data=extra_data,
-        secrets=secrets, targets=targets, content_key=content_key)
+        secrets=secrets, targets=targets, content_key=content_key, rules=rules)
+
+
+def _rules(data: Mapping[str, Any]) -> RunRules:
+    """`on_error`, `run_timeout` and `idle_timeout` of a submission."""
+    on_error = data.get("on_error")
+    if on_error not in (None, "stop", "continue_independent"):
+        raise _wrong_type("on_error", "`stop` or `continue_independent`")
+    return RunRules(goes_on_after_errors=on_error == "continue_independent", limits=TimeLimits(
+        run_timeout=_seconds(data, "run_timeout"), idle_timeout=_seconds(data, "idle_timeout")))
+
+
+def _said_rules(data: Mapping[str, Any]) -> list[Any]:
+    return [[name, data[name]] for name in _RULES if data.get(name) is not None]
+
+
+def _seconds(data: Mapping[str, Any], name: str) -> float | None:
+    value = data.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= _MOST_SECONDS:
+        raise _wrong_type(name, "a number of seconds, 0 for no limit")
+    return float(value)
 
 
 def _wrong_type(name: str, expected: str) -> BadRequest:
@@ -319,6 +350,14 @@ class Frame(Struct, gc=False):
     """A later frame with the same key may take its place while it is unsent."""
     wants_metadata: bool | None = None
     """Only for clients that did, or did not, ask for previews with metadata."""
+    sequence: int = 0
+    """Of its event, for sockets that asked for numbers: on the last frame of an event that is kept in the log."""
+
+    def numbered(self) -> bytes:
+        """The frame as a socket gets it that asked for numbers."""
+        if not self.sequence or self.data[0] != TEXT:
+            return self.data
+        return frame_bytes(TEXT, payload_of(self.data)[:-1] + b',"seq":%d}' % self.sequence)
 
 
 TEXT, BINARY = 0x81, 0x82
@@ -332,6 +371,11 @@ def frame_bytes(opcode: int, payload: bytes) -> bytes:
     if length < 65_536:
         return bytes((opcode, 126)) + length.to_bytes(2, "big") + payload
     return bytes((opcode, 127)) + length.to_bytes(8, "big") + payload
+
+
+def payload_of(frame: bytes) -> bytes:
+    """What is in a frame of `frame_bytes`."""
+    return frame[{126: 4, 127: 10}.get(frame[1], 2):]
 
 
 def message(kind: str, data: Any) -> bytes:
@@ -368,6 +412,20 @@ class FrameEncoder:
         self._told: dict[PromptId, dict[NodeId, tuple[float, float, str]]] = {}
         self._metadata: dict[PromptId, Mapping[str, Any]] = {}
 
+    def learn(self, prompt_id: PromptId, extra_data: Mapping[str, Any]) -> None:
+        """What its client wants to be told with every message about a prompt."""
+        metadata = extra_data.get(WORKFLOW_METADATA)
+        if isinstance(metadata, dict):
+            self._metadata[prompt_id] = metadata
+
+    def encode_numbered(self, event: Event) -> list[Frame]:
+        """The same as `encode`, ready for sockets that asked for numbers. Whoever has seen the number of an event has
+        seen all of its frames."""
+        frames = self.encode(event)
+        if frames and event.__class__ not in _NOT_LOGGED:
+            frames[-1].sequence = event.sequence
+        return frames
+
     def forget(self, prompt_id: PromptId) -> None:
         """Nothing more is told of a prompt."""
         self._told.pop(prompt_id, None)
@@ -401,9 +459,7 @@ class FrameEncoder:
                 return [Frame(self._table(event), Audience.OWN_OR_ALL, ("table", event.prompt_id))]
             case PromptQueued() | QueueChanged():
                 if isinstance(event, PromptQueued):
-                    metadata = event.extra_data.get(WORKFLOW_METADATA)
-                    if isinstance(metadata, dict):
-                        self._metadata[event.prompt_id] = metadata
+                    self.learn(event.prompt_id, event.extra_data)
                 return [Frame(status_message(event.remaining), Audience.ALL)]
             case PromptStarted():
                 return [Frame(status_message(event.remaining), Audience.ALL),
@@ -420,6 +476,10 @@ class FrameEncoder:
                     "current_outputs": []}), Audience.OWN_OR_ALL)]
             case NodeSaid():
                 return [Frame(binary_message(3, text_payload(event.place.node_id, event.text)), Audience.OWN_OR_ALL)]
+            case NodeRetried():
+                said = f"Trying again in {event.seconds:g} s ({event.attempt} of {event.most_attempts}): " \
+                       f"{event.error.exception_message.strip()[:_LONGEST_REASON]}"
+                return [Frame(binary_message(3, text_payload(event.place.node_id, said)), Audience.OWN_OR_ALL)]
             case NodeFailed():
                 return [Frame(self._message("execution_error", failure(event)), Audience.OWN)]
             case PromptFinished():
@@ -508,7 +568,10 @@ _AUDIENCES: Mapping[type, Audience] = {
     QueueChanged: Audience.ALL, PromptQueued: Audience.ALL, PromptStarted: Audience.ALL,
     PromptFinished: Audience.ALL, NodesCached: Audience.OWN, NodeStarted: Audience.OWN, NodeFinished: Audience.OWN,
     NodeShown: Audience.OWN, NodeFailed: Audience.OWN, NodeProgressed: Audience.OWN_OR_ALL,
-    NodeSaid: Audience.OWN_OR_ALL, ProgressTabled: Audience.OWN_OR_ALL, NodeBlocked: Audience.OWN_OR_ALL}
+    NodeSaid: Audience.OWN_OR_ALL, NodeRetried: Audience.OWN_OR_ALL, ProgressTabled: Audience.OWN_OR_ALL,
+    NodeBlocked: Audience.OWN_OR_ALL}
+_NOT_LOGGED = frozenset({NodeProgressed, ProgressTabled, NodeSaid})
+"""Events that come and go: nobody is told again what they said."""
 
 __all__ = ["Audience", "Frame", "FrameEncoder", "PromptDropped", "decode_json", "decode_object",
            "decode_submission", "dumps", "history_entry", "message", "queue_item", "status_message"]

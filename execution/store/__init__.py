@@ -1,6 +1,21 @@
-"""Where the history of prompts is kept. `JobStore` says what a store can do; `MemoryStore` forgets at the end."""
+"""Where jobs and their history are kept. `JobStore` says what a store can do; `MemoryStore` forgets at the end."""
 
-from .job_store import HistoryEntry, JobOrder, JobPage, JobQuery, JobState, JobStore
+from .job_store import (
+    HistoryEntry,
+    JobOrder,
+    JobPage,
+    JobQuery,
+    JobState,
+    JobStore,
+    Leftovers,
+    LoggedEvent,
+    NewJob,
+    StoreUnavailable,
+    StoreUnusable,
+    UnfinishedJob,
+)
 from .memory_store import MemoryStore
+from .sqlite_store import KeepRule, SqliteStore
 
-__all__ = ["HistoryEntry", "JobOrder", "JobPage", "JobQuery", "JobState", "JobStore", "MemoryStore"]
+__all__ = ["HistoryEntry", "JobOrder", "JobPage", "JobQuery", "JobState", "JobStore", "KeepRule", "Leftovers",
+           "LoggedEvent", "MemoryStore", "NewJob", "SqliteStore", "StoreUnavailable", "StoreUnusable", "UnfinishedJob"]

@@ -1,32 +1,23 @@
 """A store that forgets when the process ends."""
 
 import asyncio
-import copy
 from collections import deque
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
-import msgspec
-
-from ..events import (
-    Event,
-    NodeFailed,
-    NodeFinished,
-    NodeProgressed,
-    NodesCached,
-    NodeShown,
-    NodeStarted,
-    PromptDropped,
-    PromptFinished,
-    PromptQueued,
-    PromptStarted,
-)
+from ..events import Event
 from ..identifiers import PromptId
-from .job_store import HistoryEntry, JobOrder, JobPage, JobQuery
-
-MOST_ENTRIES = 10_000
-_OF_NO_INTEREST = frozenset({NodeStarted, NodeProgressed})
-"""By far the most frequent events, so they are told apart first."""
+from .job_store import (
+    MOST_ENTRIES,
+    HistoryEntry,
+    JobOrder,
+    JobPage,
+    JobQuery,
+    Leftovers,
+    LoggedEvent,
+    NewJob,
+    StoreUnavailable,
+)
+from .open_jobs import OpenJobs
 
 
 class MemoryStore:
@@ -35,49 +26,40 @@ class MemoryStore:
     :param bound: entries kept, each run of a prompt being one; the oldest goes first.
     """
 
+    is_durable = False
+
     def __init__(self, bound: int = MOST_ENTRIES) -> None:
         self._bound = bound
-        self._open: dict[PromptId, HistoryEntry] = {}  # in the order of arrival
+        self._open = OpenJobs()
         self._ended: dict[tuple[PromptId, int], HistoryEntry] = {}  # by id and run, in the order of their ends
         self._runs: dict[PromptId, deque[HistoryEntry]] = {}  # the same by id, in the order of their newest ends
+        self._submitted: dict[PromptId, NewJob] = {}
+        self._by_key: dict[str, PromptId] = {}
+
+    async def open(self, loop: asyncio.AbstractEventLoop) -> Leftovers:
+        return Leftovers()
+
+    async def close(self) -> None:
+        pass
+
+    # -- writing ----------------------------------------------------------------------------------------------------
+
+    async def add(self, job: NewJob) -> None:
+        self._submitted[job.entry.prompt_id] = job
+        if job.idempotency_key is not None:
+            self._by_key[job.idempotency_key] = job.entry.prompt_id
+        self._open.expect(job.entry)
 
     def take(self, event: Event) -> None:
-        kind = event.__class__
-        if kind is NodeFinished or kind is NodeShown:
-            ui: Mapping[str, Any] | None = event.ui  # type: ignore[attr-defined]
-            if ui is not None:
-                self._show(event, ui)  # type: ignore[arg-type]
-        elif kind not in _OF_NO_INTEREST:
-            self._take_rare(event)
+        entry = self._open.take(event)
+        if entry is not None:
+            self._open.forget(entry.prompt_id)
+            self._keep(entry)
 
-    def _show(self, event: NodeFinished | NodeShown, ui: Mapping[str, Any]) -> None:
-        entry = self._open[event.prompt_id]
-        entry.outputs[event.place.node_id] = ui
-        entry.places[event.place.node_id] = event.place
+    def write(self, events: Sequence[Event], written: Callable[[StoreUnavailable | None], None]) -> None:
+        written(None)
 
-    def _take_rare(self, event: Event) -> None:
-        match event:
-            case PromptQueued():
-                self._open[event.prompt_id] = HistoryEntry(
-                    prompt_id=event.prompt_id, client_id=event.client_id, number=event.number, prompt=event.prompt,
-                    extra_data=event.extra_data, outputs_wanted=event.outputs, queued_at=event.at)
-            case PromptStarted():
-                self._open[event.prompt_id].started_at = event.at
-            case NodesCached():
-                entry = self._open[event.prompt_id]
-                entry.cached, entry.cached_at = event.nodes, event.at
-            case NodeFailed():
-                self._open[event.prompt_id].failure = event
-            case PromptDropped():
-                del self._open[event.prompt_id]
-            case PromptFinished():
-                self._finish(event)
-
-    def _finish(self, event: PromptFinished) -> None:
-        entry = self._open.pop(event.prompt_id)
-        entry.prompt = _packed(entry.prompt)
-        entry.outcome, entry.executed, entry.ended_at = event.outcome, event.executed, event.at
-        entry.interrupted, entry.interrupted_type = event.interrupted, event.interrupted_type
+    def _keep(self, entry: HistoryEntry) -> None:
         runs = self._runs.pop(entry.prompt_id, None) or deque()
         if runs:
             entry.run = runs[-1].run + 1
@@ -93,36 +75,85 @@ class MemoryStore:
         runs.popleft()
         if not runs:
             del self._runs[oldest.prompt_id]
+            self._forget_submission(oldest.prompt_id)
 
-    # -- looking ----------------------------------------------------------------------------------------------------
+    def _forget_submission(self, prompt_id: PromptId) -> None:
+        if self._open.get(prompt_id) is None:
+            job = self._submitted.pop(prompt_id, None)
+            if job is not None and job.idempotency_key is not None:
+                self._by_key.pop(job.idempotency_key, None)
 
-    def get(self, prompt_id: PromptId) -> HistoryEntry | None:
-        runs = self._runs.get(prompt_id)
-        return None if runs is None else runs[-1]
-
-    def runs(self, prompt_id: PromptId) -> Sequence[HistoryEntry]:
-        return list(self._runs.get(prompt_id, ()))
-
-    def entries(self) -> Sequence[HistoryEntry]:
-        return [runs[-1] for runs in self._runs.values()]
-
-    def delete(self, prompt_ids: Sequence[PromptId]) -> None:
+    def delete(self, prompt_ids: Sequence[PromptId]) -> "asyncio.Future[None]":
         for prompt_id in prompt_ids:
             for entry in self._runs.pop(prompt_id, ()):
                 del self._ended[prompt_id, entry.run]
+            self._forget_submission(prompt_id)
+        return _done()
 
-    def clear(self) -> None:
+    def clear(self) -> "asyncio.Future[None]":
+        ended = list(self._runs)
         self._ended.clear()
         self._runs.clear()
+        for prompt_id in ended:
+            self._forget_submission(prompt_id)
+        return _done()
 
-    def job(self, prompt_id: PromptId) -> HistoryEntry | None:
-        return self._open.get(prompt_id) or self.get(prompt_id)
+    # -- reading ----------------------------------------------------------------------------------------------------
+
+    async def get(self, prompt_id: PromptId) -> HistoryEntry | None:
+        return self._newest(prompt_id)
+
+    def _newest(self, prompt_id: PromptId) -> HistoryEntry | None:
+        return next((entry for entry in reversed(self._runs.get(prompt_id, ())) if entry.has_history), None)
+
+    async def runs(self, prompt_id: PromptId) -> Sequence[HistoryEntry]:
+        return [entry for entry in self._runs.get(prompt_id, ()) if entry.has_history]
+
+    async def entries(self, limit: int | None = None, offset: int | None = None) -> Sequence[HistoryEntry]:
+        return self._entries(limit, offset)
+
+    def _entries(self, limit: int | None, offset: int | None) -> Sequence[HistoryEntry]:
+        found = [entry for prompt_id in list(self._runs) if (entry := self._newest(prompt_id)) is not None]
+        return page_of(found, limit, offset)
+
+    def history_now(self, prompt_id: PromptId | None = None) -> Sequence[HistoryEntry]:
+        if prompt_id is None:
+            return self._entries(None, None)
+        entry = self._newest(prompt_id)
+        return [] if entry is None else [entry]
+
+    async def job(self, prompt_id: PromptId) -> HistoryEntry | None:
+        runs = self._runs.get(prompt_id)
+        return self._open.get(prompt_id) or (None if runs is None else runs[-1])
+
+    async def job_to_repeat(self, prompt_id: PromptId) -> NewJob | None:
+        entry = await self.job(prompt_id)
+        return None if entry is None else self._submitted.get(prompt_id)
+
+    async def job_of_key(self, key: str) -> NewJob | None:
+        prompt_id = self._by_key.get(key)
+        return None if prompt_id is None else self._submitted.get(prompt_id)
 
     async def find_jobs(self, query: JobQuery) -> JobPage:
         """What is open is copied before the thread starts, since it changes on the loop meanwhile."""
-        still_open = [copy.copy(entry) for entry in self._open.values()]
-        ended = self.entries()
+        still_open = [entry for one in self._open if (entry := self._open.get(one.prompt_id)) is not None]
+        ended = [runs[-1] for runs in self._runs.values()]
         return await asyncio.to_thread(_find, query, still_open, ended)
+
+    async def events_since(self, sequence: int, limit: int,
+                           prompt_id: PromptId | None = None) -> Sequence[LoggedEvent]:
+        return ()
+
+    async def oldest_event(self) -> int:
+        return 0
+
+
+def page_of(entries: Sequence[HistoryEntry], limit: int | None, offset: int | None) -> Sequence[HistoryEntry]:
+    """A page of entries that stand oldest first: the last ones, or those from an offset on."""
+    most = MOST_ENTRIES if limit is None else min(limit, MOST_ENTRIES)
+    if offset is None:
+        return entries[-most:] if most else ()
+    return entries[offset:offset + most]
 
 
 def _find(query: JobQuery, still_open: Sequence[HistoryEntry], ended: Sequence[HistoryEntry]) -> JobPage:
@@ -140,9 +171,7 @@ def _find(query: JobQuery, still_open: Sequence[HistoryEntry], ended: Sequence[H
     return JobPage(found[query.offset:end], len(found))
 
 
-def _packed(prompt: Mapping[str, Any] | msgspec.Raw) -> Mapping[str, Any] | msgspec.Raw:
-    """A prompt as one object instead of thousands, which the collector of garbage would visit again and again."""
-    try:
-        return msgspec.Raw(msgspec.json.encode(prompt))
-    except (TypeError, UnicodeEncodeError, RecursionError):
-        return prompt
+def _done() -> "asyncio.Future[None]":
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    future.set_result(None)
+    return future

@@ -9,11 +9,13 @@ from execution import ExecutionBlocker, Hook, InputSpec, NodeDefinition, NodeInt
 
 from .class_info import ClassInfo
 from .dynamic_prompt import DynamicPrompt
+from .patience import patience_of
 
 _CONVERSIONS: Mapping[str, type] = {"INT": int, "FLOAT": float, "STRING": str, "BOOLEAN": bool}
 _SECRETS = {"AUTH_TOKEN_COMFY_ORG": "auth_token_comfy_org", "API_KEY_COMFY_ORG": "api_key_comfy_org",
             "AUTH_TOKEN_STUDIO_ORG": "auth_token_comfy_org", "API_KEY_STUDIO_ORG": "api_key_comfy_org"}
-PERSONAL_SELECTORS = frozenset({"UNIQUE_ID", "PROMPT", "EXTRA_PNGINFO", "DYNPROMPT", "EXECUTION_LIST", *_SECRETS})
+SECRET_SELECTORS = frozenset(_SECRETS)
+PERSONAL_SELECTORS = SECRET_SELECTORS | {"UNIQUE_ID", "PROMPT", "EXTRA_PNGINFO", "DYNPROMPT", "EXECUTION_LIST"}
 """Hidden inputs that tell one prompt from another: who takes them never shares a running call."""
 
 HIDDEN_VALUES: Mapping[str, Callable[[PromptScope, str, bool], Any]] = {
@@ -56,7 +58,8 @@ def define_class_node(class_type: str, node_class: type, origin: str,
         is_shown_again=bool(getattr(node_class, "HAS_INTERMEDIATE_OUTPUT", False)),
         input_is_list=bool(getattr(node_class, "INPUT_IS_LIST", False)),
         output_types=node_class.RETURN_TYPES, output_is_list=tuple(getattr(node_class, "OUTPUT_IS_LIST", ())),
-        needs=needs_of(class_type, node_class, is_async), validate=validate, fingerprint=fingerprint,
+        needs=needs_of(class_type, node_class, is_async), **patience_of(class_type, node_class),
+        validate=validate, fingerprint=fingerprint,
         lazy_check=None if lazy_check is None else lambda instance: instance.check_lazy_status,
         lazy_check_is_async=inspect.iscoroutinefunction(lazy_check))
 
@@ -74,13 +77,15 @@ def needs_of(class_type: str, node_class: type, is_async: bool) -> tuple[tuple[s
 
 
 def _describe(node_class: Any) -> NodeInterface:
+    __tracebackhide__ = True  # an error of the class is told without this frame
     types = node_class.INPUT_TYPES()
     hidden = {name: _selector_of(declared) for name, declared in (types.get("hidden") or {}).items()}
     selectors = {selector for selector in hidden.values() if isinstance(selector, str)}
     return NodeInterface(
         types.get("required") or {}, types.get("optional") or {}, compile_input, hidden=hidden,
         has_own_identity=bool(getattr(node_class, "NOT_IDEMPOTENT", False)) or "UNIQUE_ID" in selectors,
-        is_shareable=not getattr(node_class, "API_NODE", False) and not selectors & PERSONAL_SELECTORS)
+        is_shareable=not getattr(node_class, "API_NODE", False) and not selectors & PERSONAL_SELECTORS,
+        takes_secrets=not selectors.isdisjoint(SECRET_SELECTORS))
 
 
 def _selector_of(declared: Any) -> Any:

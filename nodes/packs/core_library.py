@@ -1,7 +1,8 @@
 """Built-in nodes under the modules and class names by which packs import them as a library.
 
-Nodes that are schema classes there return a `NodeOutput` when a pack calls `execute`; ours return tuples, so these
-are wrapped. The classes are looked up in the catalogue when a module is imported: one that is not there yet is absent.
+Nodes that are schema classes there are schema classes under these names, around ours (`core_schemas`): packs call
+`execute`, read the schema, and subclass them. The classes are looked up in the catalogue when a module is imported: one
+that is not there yet is absent.
 """
 
 import functools
@@ -46,28 +47,17 @@ def is_built_in(node_class: Any) -> bool:
 
 @functools.cache
 def library_class(module: str, name: str, node_name: str) -> Any:
-    """A subclass of a node whose `execute`, called on the class, returns a NodeOutput; None without such a node."""
+    """A schema class of a node, which is a subclass of ours, too; None without such a node."""
     node = CATALOGUE.get(node_name)
-    if node is None or not inspect.ismethod(function := getattr(node, node.FUNCTION)):
+    if node is None or not inspect.ismethod(getattr(node, node.FUNCTION)):
         return node
+    from .core_schemas import members_of
+    from .schema.node_class import ComfyNode
 
-    def execute(cls: Any, *args: Any, **kwargs: Any) -> Any:
-        return node_output(function.__func__(cls, *args, **kwargs))
-
-    functools.update_wrapper(execute, function.__func__)
     # What is called is still ours, so it needs no more tokens than it says.
-    return type(name, (node,), {node.FUNCTION: classmethod(execute), "__module__": module,
-                                "RELATIVE_PYTHON_MODULE": module,
-                                **{key: node.__dict__[key] for key in ("RESOURCES",) if key in node.__dict__}})
-
-
-def node_output(returned: Any) -> Any:
-    """What a schema node returns, made of what one of ours does."""
-    from comfy_api.latest import io  # a module of the surface, there while packs are
-
-    if isinstance(returned, dict):
-        return io.NodeOutput(*(returned.get("result") or ()), ui=returned.get("ui"))
-    return io.NodeOutput(*returned)
+    return type(name, (ComfyNode, node), {
+        **members_of(node_name, node), "__module__": module, "__doc__": node.__doc__, "RELATIVE_PYTHON_MODULE": module,
+        **{key: node.__dict__[key] for key in ("RESOURCES",) if key in node.__dict__}})
 
 
 class LatentBatch:

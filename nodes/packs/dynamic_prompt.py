@@ -4,6 +4,7 @@ The engine reads an immutable graph. This is one mutable copy for each prompt, m
 """
 
 import copy
+from collections.abc import Mapping
 from typing import Any
 
 from execution import PromptScope
@@ -35,6 +36,11 @@ class DynamicPrompt:
         self.ephemeral_parents: dict[str, str] = {}
         self.ephemeral_display: dict[str, str] = {}
         self._scope: PromptScope | None = None
+
+    @classmethod
+    def of_submitted(cls, prompt: Mapping[str, Any]) -> "DynamicPrompt":
+        """A copy of a prompt as its client sent it. It knows nothing of expansions."""
+        return cls(_copied(dict(prompt)))
 
     @classmethod
     def of(cls, scope: PromptScope) -> "DynamicPrompt":

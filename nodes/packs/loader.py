@@ -158,6 +158,7 @@ async def load_pack(pack: Path, registry: NodeRegistry, surface: "Surface",
             raise
         except BaseException as error:
             note_failure(offer.report, error, pack)
+    surface.replaced.look(place, offer.report)
     offer.report.seconds = time.perf_counter() - started
     log_report(offer.report)
     return offer

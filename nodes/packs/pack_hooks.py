@@ -36,11 +36,13 @@ from execution import (
     PromptSubmission,
 )
 
-from . import progress_registry, prompt_executor
+from . import prompt_executor
 from .dynamic_prompt import DynamicPrompt
+from .progress_keeper import ProgressKeeper
 from .prompt_executor import PromptExecutor
 from .prompt_queue import Item, PromptQueue, collecting, submission_of
 from .prompt_server import PromptServer, told_already
+from .replaced_names import ReplacedNames
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +54,7 @@ _REPLACEABLE = {
                   "interrupt_if_running", "get", "task_done"),
     PromptExecutor: ("__init__", "execute", "execute_async", "handle_execution_error", "reset", "add_message"),
 }
-_ORIGINALS = {owner: {name: owner.__dict__[name] for name in names} for owner, names in _REPLACEABLE.items()}
+ORIGINALS = {owner: {name: owner.__dict__[name] for name in names} for owner, names in _REPLACEABLE.items()}
 _OF_A_RUN = ("__init__", "execute", "execute_async", "handle_execution_error", "reset", "add_message")
 _OF_A_NODE = frozenset({NodeStarted, NodeProgressed, NodeFinished})
 
@@ -62,13 +64,13 @@ def is_replaced(owner: type, name: str, instance: Any = None) -> bool:
     object there is."""
     if instance is not None and name in vars(instance):
         return True
-    base = next(one for one in owner.__mro__ if one in _ORIGINALS)
-    return getattr(owner, name) is not _ORIGINALS[base][name]
+    base = next(one for one in owner.__mro__ if one in ORIGINALS)
+    return getattr(owner, name) is not ORIGINALS[base][name]
 
 
 def restore_originals() -> None:
     """Take back what packs replaced on our classes."""
-    for owner, names in _ORIGINALS.items():
+    for owner, names in ORIGINALS.items():
         for name, original in names.items():
             if owner.__dict__.get(name) is not original:
                 setattr(owner, name, original)
@@ -90,12 +92,15 @@ class PackHooks:
     """Listens to an engine for as long as packs are there. Made on the loop.
 
     :param names: what packs see in `execution`.
+    :param replaced: is asked to look at each prompt, since packs replace names whenever they like.
     """
 
-    def __init__(self, engine: Engine, server: PromptServer, names: MutableMapping[str, Any]) -> None:
+    def __init__(self, engine: Engine, server: PromptServer, names: MutableMapping[str, Any],
+                 replaced: ReplacedNames) -> None:
         self._engine = engine
         self._server = server
         self._names = names
+        self._replaced = replaced
         self._items: dict[str, Item] = {}
         self._ends: dict[str, Future[PromptFinished]] = {}
         self._held: dict[str, Future[PromptFinished]] = {}
@@ -103,6 +108,7 @@ class PackHooks:
         self._starting: set[asyncio.Task[None]] = set()
         self._handlers_turn = asyncio.Lock()
         self._watcher = _Watcher()
+        self._progress = ProgressKeeper(engine, server, self._submitted, self._watcher.do)
         self._shows = False
         """Whether a pack replaced `send_sync`, as of the last event that is not of a node."""
         PromptExecutor.runs = self
@@ -110,12 +116,17 @@ class PackHooks:
 
     def close(self) -> None:
         self._engine.remove_listener(self.take)
+        self._progress.close()
         self._watcher.stop()
         for future in self._ends.values():
             future.cancel()
         self._ends.clear()
         if PromptExecutor.runs is self:
             PromptExecutor.runs = None
+
+    def _submitted(self, prompt_id: str) -> Mapping[str, Any] | None:
+        item = self._items.get(prompt_id)
+        return None if item is None else item[2]
 
     # -- events -----------------------------------------------------------------------------------------------------
 
@@ -124,8 +135,8 @@ class PackHooks:
         kind = event.__class__
         if kind not in _OF_A_NODE:
             self._take_rare(event)
-        elif progress_registry.has_handlers(event.prompt_id):  # type: ignore[attr-defined]
-            self._watcher.do(progress_registry.take, event)
+        else:
+            self._progress.take(event)  # type: ignore[arg-type]
         server = self._server
         item = self._items.get(getattr(event, "prompt_id", ""))
         if kind is NodeStarted and item is not None and self._asks_for_inputs() is not None:
@@ -141,6 +152,7 @@ class PackHooks:
     def _take_rare(self, event: Event) -> None:
         match event:
             case PromptQueued():
+                self._replaced.look()
                 self._items[event.prompt_id] = (event.number, event.prompt_id, event.prompt, dict(event.extra_data),
                                                 list(event.outputs), {})
                 self._server.number = max(self._server.number, abs(event.number) + 1)
@@ -151,10 +163,7 @@ class PackHooks:
                     _RunOfPack(executor, self._server, self._items[event.prompt_id],
                                lambda: self._let_go(event.prompt_id, end)).start()
             case PromptFinished():
-                if progress_registry.has_handlers(event.prompt_id):
-                    self._watcher.do(progress_registry.forget, event)
-                else:
-                    progress_registry.forget(event)
+                self._progress.take_end(event)
                 ended = self._ends.get(event.prompt_id)
                 if ended is None:
                     return
@@ -230,7 +239,7 @@ class PackHooks:
 
     def ended_run(self, event: PromptFinished) -> EndedRun:
         """What became of a prompt. Takes as long as the prompt is large: not on the loop."""
-        entry = self._engine.history_of(event.prompt_id)
+        entry = next(iter(self._engine.history.history_now(event.prompt_id)), None)
         shown = self._server.messenger.history(event.prompt_id).get(event.prompt_id, {})
         failure = None if entry is None else entry.failure
         return EndedRun(

@@ -146,6 +146,7 @@ class PackShelf:
             self._offers.pop(pack, None)  # the last one wins a name, and this one is the last now
             self._offers[pack] = offer
             self._prompts_forget()
+        self._surface.replaced.look(reload.place, self._offers[pack].report)
         offer.report.seconds = time.perf_counter() - started
         if reload.adds_routes or len(self._surface.prompt_server.routes) > routes_before:
             offer.report.notes.append("Its routes need a restart of the server; those from before still answer.")

@@ -15,7 +15,8 @@ from typing import Any
 
 from execution import Hook, InputSpec, NodeDefinition, NodeInterface, NodeResult, PromptScope
 
-from .class_nodes import HIDDEN_VALUES, PERSONAL_SELECTORS, compile_input, needs_of
+from .class_nodes import HIDDEN_VALUES, PERSONAL_SELECTORS, SECRET_SELECTORS, compile_input, needs_of
+from .patience import patience_of
 from .schema.dynamic_inputs import DYNAMIC_COMBO
 from .schema.io_types import ABSENT, Declared, Leaf
 from .schema.node_class import ComfyNode, has_own, locked_clone, normalized
@@ -51,7 +52,8 @@ def define_schema_node(class_type: str, node_class: type[ComfyNode], origin: str
         is_output=schema.is_output_node, is_shown_again=schema.has_intermediate_output,
         input_is_list=schema.is_input_list,
         output_types=[one.get_io_type() for one in schema.outputs], output_is_list=is_list if any(is_list) else (),
-        needs=needs_of(class_type, node_class, is_async), validate=node.hook("validate_inputs"),
+        needs=needs_of(class_type, node_class, is_async), **patience_of(class_type, node_class),
+        validate=node.hook("validate_inputs"),
         fingerprint=node.hook("fingerprint_inputs"),
         lazy_check=(lambda _: node.lazy_check()) if has_lazy_check else None,
         lazy_check_is_async=has_lazy_check and inspect.iscoroutinefunction(node_class.check_lazy_status))
@@ -87,6 +89,7 @@ class _SchemaNode:
             "hidden": {HIDDEN: {one.name: one.value for one in schema.hidden}} if schema.hidden else None,
             "has_own_identity": schema.not_idempotent or "UNIQUE_ID" in selectors,
             "is_shareable": not schema.is_api_node and not selectors & PERSONAL_SELECTORS,
+            "takes_secrets": not selectors.isdisjoint(SECRET_SELECTORS),
             "accepts_everything": schema.accept_all_inputs}
         if not any(one.is_dynamic for one in schema.inputs):
             declared = schema.flat_declarations({})
@@ -114,10 +117,12 @@ class _SchemaNode:
     # -- calls ----------------------------------------------------------------------------------------------------
 
     def call(self, **arguments: Any) -> Any:
+        __tracebackhide__ = True  # here and below: an error of a node is told without this frame
         clone = self._clone(arguments)
         return clone.execute(**self._complete(self._nested(arguments, _plain)))
 
     async def call_async(self, **arguments: Any) -> Any:
+        __tracebackhide__ = True
         clone = self._clone(arguments)
         return await clone.execute(**self._complete(self._nested(arguments, _plain)))
 
@@ -130,9 +135,11 @@ class _SchemaNode:
                                         if parameters is None or key in parameters})
 
         def call(**arguments: Any) -> Any:
+            __tracebackhide__ = True
             return prepared(arguments)()
 
         async def call_async(**arguments: Any) -> Any:
+            __tracebackhide__ = True
             return await prepared(arguments)()
 
         return call_async if inspect.iscoroutinefunction(getattr(self._class, name)) else call

@@ -22,10 +22,11 @@ from .core_library import class_mappings
 from .host_faces import Face, give_face, take_faces
 from .name_finder import finder
 from .not_offered import NotOffered
-from .pack_hooks import PackHooks, restore_originals
+from .pack_hooks import ORIGINALS, PackHooks, restore_originals
 from .prompt_executor import PromptExecutor
 from .prompt_queue import PromptQueue
 from .prompt_server import BinaryEventTypes, Messenger, PromptServer, interrupt_processing
+from .replaced_names import ReplacedNames
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -55,8 +56,11 @@ def put_surface_first() -> None:
 class Surface:
     """What `install` put in place: the tables that packs and the loader share, and a way to take it all back."""
 
-    def __init__(self, prompt_server: PromptServer, names: MutableMapping[str, Any], hooks: PackHooks | None) -> None:
+    def __init__(self, prompt_server: PromptServer, names: MutableMapping[str, Any], hooks: PackHooks | None,
+                 replaced: ReplacedNames) -> None:
         self.prompt_server = prompt_server
+        self.replaced = replaced
+        """To be told of each import, so that packs learn what becomes of names that they replace."""
         self.hooks = hooks
         """Packs' hooks on prompts; None where no engine runs."""
         self._names = names
@@ -116,13 +120,17 @@ def install(messenger: Messenger, *, app: "web.Application | None" = None, addre
     peer_options.fill_args(options)
     prompt_server = PromptServer(messenger, app=app, loop=asyncio.get_running_loop(), address=address, port=port)
     PromptServer.instance = prompt_server
-    of_nodes, of_execution = _names_of_nodes(), _names_of_execution()
-    give_face("nodes", ChainMap(of_nodes, diffusion_nodes.NAMES, CATALOGUE))
-    give_face("server", _names_of_server())
+    of_nodes, of_execution, of_server = _names_of_nodes(), _names_of_execution(), _names_of_server()
+    all_of_nodes = ChainMap(of_nodes, diffusion_nodes.NAMES, CATALOGUE)
+    give_face("nodes", all_of_nodes)
+    give_face("server", of_server)
     give_face("execution", of_execution)
+    replaced = ReplacedNames({"nodes": of_nodes, "server": of_server, "execution": of_execution},
+                             {"nodes": all_of_nodes, "server": of_server, "execution": of_execution},
+                             ORIGINALS, (prompt_server, prompt_server.prompt_queue))
     engine = messenger.engine
-    hooks = None if engine is None else PackHooks(engine, prompt_server, of_execution)
-    return Surface(prompt_server, of_nodes, hooks)
+    hooks = None if engine is None else PackHooks(engine, prompt_server, of_execution, replaced)
+    return Surface(prompt_server, of_nodes, hooks, replaced)
 
 
 def _names_of_server() -> dict[str, Any]:

@@ -27,7 +27,7 @@ async def run(studio: RunningStudio, prompt: dict[str, Any]) -> tuple[Outcome, d
         if isinstance(event, PromptFinished) and event.prompt_id == accepted.prompt_id:
             break
     events.close()
-    entry = studio.engine.history_of(accepted.prompt_id)
+    entry = await studio.engine.history.get(accepted.prompt_id)
     return entry.outcome, entry.outputs, entry.failure
 
 

@@ -83,7 +83,7 @@ async def test_the_pack_had_the_loop_at_its_import_and_its_task_has_run(host: Ho
 
 async def test_handlers_see_and_change_a_prompt_and_one_that_fails_is_passed_over(host: Host) -> None:
     prompt_id = await host.run({"1": node("HookingTells", text="change me")}, client_id="me")
-    entry = host.studio.engine.history_of(prompt_id)
+    entry = await host.studio.engine.history.get(prompt_id)
     assert entry.outputs["1"] == {"text": ["changed"]}
     assert host.pack.SEEN == [["on_prompt", ["client_id", "prompt"]]]
 
@@ -139,7 +139,7 @@ async def test_several_executors_run_at_once(host: Host) -> None:
 async def test_a_replaced_put_sees_valid_prompts_and_what_it_changes_counts(host: Host) -> None:
     await host.replace("put")
     prompt_id = await host.run(TELLS)
-    assert host.studio.engine.history_of(prompt_id).extra_data["put"] == "here"
+    assert (await host.studio.engine.history.get(prompt_id)).extra_data["put"] == "here"
     assert await host.seen("put") == [["put", prompt_id, 6, ["1"]]]
     status, _ = await host.post({"1": node("HookingTells")})
     assert status == 400
@@ -161,7 +161,7 @@ async def test_a_replaced_put_may_queue_more_or_nothing(host: Host) -> None:
     status, answer = await host.post(TELLS, prompt_id="q", extra_data={"swallow": True})
     assert (status, answer["prompt_id"]) == (200, "q")
     assert host.studio.engine.remaining == 0
-    assert host.studio.engine.history_of("q") is None
+    assert (await host.studio.engine.history.get("q")) is None
 
 
 async def test_a_replaced_validate_prompt_sees_the_answer_and_may_refuse(host: Host) -> None:
@@ -204,7 +204,7 @@ async def test_a_pack_queues_a_prompt_by_way_of_the_queue(host: Host) -> None:
         if isinstance(event, PromptFinished):
             break
     events.close()
-    entry = host.studio.engine.history_of("mine")
+    entry = await host.studio.engine.history.get("mine")
     assert (entry.client_id, entry.number, entry.outputs) == ("me", 3, {"1": {"text": ["hello"]}})
 
 
@@ -231,9 +231,11 @@ async def test_a_handler_of_progress_is_told_of_its_prompt_until_that_ends(host:
     await host.run({"1": node("HookingWatched", steps=3),
                     "2": node("PreviewAny", source=["1", 0])})
     await host.run(TELLS)
-    assert [one[1:] for one in await host.seen("progress", until=lambda found: found[-1:] == [["progress", "reset"]])
-            ] == [["update", "1", 3, 3], ["finish", "1", "finished"], ["start", "2", "running"],
-                  ["finish", "2", "finished"], ["reset"]]
+    seen = [one[1:] for one in await host.seen("progress", until=lambda found: found[-1:] == [["progress", "reset"]])]
+    if seen[0] == ["start", "1", "running"]:  # the node itself adds the handler, perhaps before its start is told
+        del seen[0]
+    assert seen == [["update", "1", 3, 3], ["finish", "1", "finished"], ["start", "2", "running"],
+                    ["finish", "2", "finished"], ["reset"]]
 
 
 async def test_a_pack_runs_a_prompt_through_an_executor_of_its_own(host: Host) -> None:

@@ -143,7 +143,7 @@ async def test_a_prompt_from_its_submission_to_its_end() -> None:
             "PromptQueued", "PromptStarted", "NodesCached", "NodeStarted 1", "NodeFinished 1", "NodeStarted 2",
             "NodeFinished 2", "NodeStarted 3", "NodeFinished 3", "PromptFinished"]
         assert (end.outcome, end.executed, end.remaining) == (Outcome.SUCCEEDED, ["1", "2", "3"], 0)
-        entry = studio.engine.history_of(PromptId(prompt_id))
+        entry = await studio.engine.history.get(PromptId(prompt_id))
         assert entry is not None
         assert entry.outputs == {"3": {"from_2": [9]}}
         numbers = [event.sequence for event in studio.events.events]
@@ -230,7 +230,7 @@ async def test_indices_of_an_async_node_run_side_by_side_and_keep_their_order() 
         for call in reversed(calls):
             call.let_go(call.arguments["x"] * 10)
         await studio.events.end_of(prompt_id)
-        entry = studio.engine.history_of(PromptId(prompt_id))
+        entry = await studio.engine.history.get(PromptId(prompt_id))
         assert entry is not None
         assert [ui["from_2"] for ui in entry.outputs.values()] == [[10, 20, 30]]
 
@@ -1293,7 +1293,7 @@ async def test_an_expansion_runs_in_the_place_of_its_node(plain: bool) -> None:
     async with running(define("Expands", build if plain else build_later), define("Add", adds)) as studio:
         prompt_id = await studio.submit({"4": node("Expands", x=5), "5": shows("4")})
         await studio.events.end_of(prompt_id)
-        entry = studio.engine.history_of(PromptId(prompt_id))
+        entry = await studio.engine.history.get(PromptId(prompt_id))
         assert entry is not None
         assert entry.outputs == {"5": {"from_4": [7]}}
         inner = await studio.events.until(NodeStarted, "4.0.0.2")
@@ -1430,4 +1430,4 @@ async def test_a_prompt_can_be_checked_without_being_queued() -> None:
         with pytest.raises(PromptRejected):
             await studio.engine.check(PromptSubmission(prompt={"2": node("Works")}))
         assert studio.engine.remaining == 0
-    assert studio.engine.history.entries() == []
+    assert await studio.engine.history.entries() == []

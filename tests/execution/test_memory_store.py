@@ -50,22 +50,22 @@ def told(*events: Event, bound: int = 10) -> MemoryStore:
     return store
 
 
-def test_a_prompt_is_history_once_it_has_ended() -> None:
+async def test_a_prompt_is_history_once_it_has_ended() -> None:
     store = told(queued(), PromptStarted(at=2, prompt_id=P, remaining=1))
-    assert store.get(P) is None
-    assert store.entries() == []
+    assert (await store.get(P)) is None
+    assert (await store.entries()) == []
     store.take(finished(at=9))
-    assert [entry.prompt_id for entry in store.entries()] == [P]
+    assert [entry.prompt_id for entry in (await store.entries())] == [P]
 
 
-def test_what_an_entry_says() -> None:
-    entry = told(
+async def test_what_an_entry_says() -> None:
+    entry = (await told(
         queued(), PromptStarted(at=2, prompt_id=P, remaining=1),
         NodesCached(at=3, prompt_id=P, nodes=[NodeId("7")]),
         NodeFinished(at=4, prompt_id=P, place=place("5"), ui={"text": ["a"]}, is_output=True),
         NodeShown(at=4, prompt_id=P, place=place("6"), ui={"text": ["b"]}),
         NodeFinished(at=5, prompt_id=P, place=place("8"), ui=None, is_output=False),
-        finished(at=9, executed=[NodeId("5")])).get(P)
+        finished(at=9, executed=[NodeId("5")])).get(P))
     assert entry is not None
     assert (entry.queued_at, entry.started_at, entry.cached_at, entry.ended_at) == (1, 2, 3, 9)
     assert (entry.client_id, entry.number, entry.extra_data) == ("me", 3, {"x": 1})
@@ -77,94 +77,94 @@ def test_what_an_entry_says() -> None:
     assert entry.failure is None
 
 
-def test_a_failure_and_an_interrupt_are_kept_with_what_they_name() -> None:
+async def test_a_failure_and_an_interrupt_are_kept_with_what_they_name() -> None:
     failure = NodeFailed(prompt_id=P, place=place("1"), node_type="A", executed=[], known=[],
                          error=NodeError(exception_type="ValueError", exception_message="no"))
-    failed = told(queued(), failure, finished(outcome=Outcome.FAILED)).get(P)
+    failed = (await told(queued(), failure, finished(outcome=Outcome.FAILED)).get(P))
     assert failed is not None
     assert (failed.outcome, failed.failure) == (Outcome.FAILED, failure)
-    stopped = told(
-        queued(), finished(outcome=Outcome.INTERRUPTED, interrupted=place("1"), interrupted_type="A")).get(P)
+    stopped = (await told(
+        queued(), finished(outcome=Outcome.INTERRUPTED, interrupted=place("1"), interrupted_type="A")).get(P))
     assert stopped is not None
     assert (stopped.outcome, stopped.interrupted, stopped.interrupted_type) == (Outcome.INTERRUPTED, place("1"), "A")
 
 
-def test_entries_do_not_share_what_was_shown() -> None:
+async def test_entries_do_not_share_what_was_shown() -> None:
     store = told(queued(P), queued(Q), NodeFinished(prompt_id=P, place=place("1"), ui={"a": [1]}, is_output=True),
                  finished(P), finished(Q))
-    other = store.get(Q)
+    other = (await store.get(Q))
     assert other is not None
     assert other.outputs == {}
 
 
-def test_a_dropped_prompt_leaves_nothing() -> None:
+async def test_a_dropped_prompt_leaves_nothing() -> None:
     store = told(queued(), PromptDropped(prompt_id=P))
-    assert store.get(P) is None
+    assert (await store.get(P)) is None
     store.take(queued())
     store.take(finished())
-    assert store.get(P) is not None
+    assert (await store.get(P)) is not None
 
 
-def test_entries_come_in_the_order_of_their_ends_and_the_oldest_goes_first() -> None:
+async def test_entries_come_in_the_order_of_their_ends_and_the_oldest_goes_first() -> None:
     a, b, c = (PromptId(name) for name in "abc")
     store = told(queued(a), queued(b), queued(c), finished(b), finished(a), bound=2)
-    assert [entry.prompt_id for entry in store.entries()] == [b, a]
+    assert [entry.prompt_id for entry in (await store.entries())] == [b, a]
     store.take(finished(c))
-    assert [entry.prompt_id for entry in store.entries()] == [a, c]
+    assert [entry.prompt_id for entry in (await store.entries())] == [a, c]
 
 
-def test_a_prompt_that_runs_again_has_one_entry_the_newest() -> None:
+async def test_a_prompt_that_runs_again_has_one_entry_the_newest() -> None:
     store = told(queued(P), queued(Q), finished(P, at=1), finished(Q, at=2), queued(P, at=3), finished(P, at=4))
-    assert [(entry.prompt_id, entry.ended_at) for entry in store.entries()] == [(Q, 2), (P, 4)]
+    assert [(entry.prompt_id, entry.ended_at) for entry in (await store.entries())] == [(Q, 2), (P, 4)]
 
 
-def test_entries_can_be_deleted_one_by_one_or_all() -> None:
+async def test_entries_can_be_deleted_one_by_one_or_all() -> None:
     store = told(queued(P), queued(Q), finished(P), finished(Q))
     store.delete([P, PromptId("unheard of")])
-    assert [entry.prompt_id for entry in store.entries()] == [Q]
+    assert [entry.prompt_id for entry in (await store.entries())] == [Q]
     store.clear()
-    assert store.entries() == []
+    assert (await store.entries()) == []
 
 
 # -- runs --------------------------------------------------------------------------------------------------------------
 
 
-def test_each_run_of_an_id_is_kept_and_the_newest_is_shown() -> None:
+async def test_each_run_of_an_id_is_kept_and_the_newest_is_shown() -> None:
     store = told(queued(P), finished(P, at=1), queued(P), finished(P, at=2), queued(Q), finished(Q, at=3))
-    assert [(entry.run, entry.ended_at) for entry in store.runs(P)] == [(1, 1), (2, 2)]
-    newest = store.get(P)
+    assert [(entry.run, entry.ended_at) for entry in (await store.runs(P))] == [(1, 1), (2, 2)]
+    newest = (await store.get(P))
     assert newest is not None
     assert (newest.run, newest.ended_at) == (2, 2)
-    assert [(entry.prompt_id, entry.run) for entry in store.entries()] == [(P, 2), (Q, 1)]
-    assert store.runs(PromptId("unheard of")) == []
+    assert [(entry.prompt_id, entry.run) for entry in (await store.entries())] == [(P, 2), (Q, 1)]
+    assert (await store.runs(PromptId("unheard of"))) == []
 
 
-def test_the_bound_counts_runs_and_the_oldest_goes_first() -> None:
+async def test_the_bound_counts_runs_and_the_oldest_goes_first() -> None:
     store = told(queued(P), finished(P, at=1), queued(Q), finished(Q, at=2), queued(P), finished(P, at=3), bound=2)
-    assert [entry.ended_at for entry in store.runs(P)] == [3]
-    assert [entry.prompt_id for entry in store.entries()] == [Q, P]
+    assert [entry.ended_at for entry in (await store.runs(P))] == [3]
+    assert [entry.prompt_id for entry in (await store.entries())] == [Q, P]
     for number in range(5):
         store.take(queued(P))
         store.take(finished(P, at=10 + number))
-    assert [(entry.run, entry.ended_at) for entry in store.runs(P)] == [(6, 13), (7, 14)]
-    assert [entry.prompt_id for entry in store.entries()] == [P]
+    assert [(entry.run, entry.ended_at) for entry in (await store.runs(P))] == [(6, 13), (7, 14)]
+    assert [entry.prompt_id for entry in (await store.entries())] == [P]
 
 
-def test_deleting_an_id_deletes_all_its_runs() -> None:
+async def test_deleting_an_id_deletes_all_its_runs() -> None:
     store = told(queued(P), finished(P), queued(P), finished(P), queued(Q), finished(Q))
     store.delete([P])
-    assert (store.get(P), list(store.runs(P))) == (None, [])
-    assert [entry.prompt_id for entry in store.entries()] == [Q]
+    assert ((await store.get(P)), list(await store.runs(P))) == (None, [])
+    assert [entry.prompt_id for entry in (await store.entries())] == [Q]
     store.clear()
-    assert list(store.runs(Q)) == []
+    assert list(await store.runs(Q)) == []
 
 
-def test_deleting_spares_what_is_open() -> None:
+async def test_deleting_spares_what_is_open() -> None:
     store = told(queued(P), finished(P), queued(P))
     store.delete([P])
     store.clear()
     store.take(finished(P, at=5))
-    assert [(entry.run, entry.ended_at) for entry in store.entries()] == [(1, 5)]
+    assert [(entry.run, entry.ended_at) for entry in (await store.entries())] == [(1, 5)]
 
 
 # -- jobs --------------------------------------------------------------------------------------------------------------
@@ -238,10 +238,10 @@ async def test_an_id_in_use_again_is_one_job_the_open_one() -> None:
     store = told(*job("a", created=1, started=2, ended=3, outcome=Outcome.SUCCEEDED), *job("a", created=4))
     page = await store.find_jobs(JobQuery())
     assert [(entry.prompt_id, entry.state) for entry in page.jobs] == [("a", JobState.PENDING)]
-    open_one = store.job(PromptId("a"))
+    open_one = (await store.job(PromptId("a")))
     assert open_one is not None
     assert open_one.outcome is None
-    assert store.job(PromptId("unheard of")) is None
+    assert (await store.job(PromptId("unheard of"))) is None
 
 
 async def test_a_page_does_not_change_when_its_jobs_go_on() -> None:
@@ -257,17 +257,17 @@ async def test_a_page_does_not_change_when_its_jobs_go_on() -> None:
     {"extra_pnginfo": {"workflow": "w"}}, {"extra_pnginfo": {"workflow": {"id": 5}}},
     {"extra_pnginfo": {"workflow": {"id": ""}}}, {"create_time": "5"}, {"create_time": True}, {"create_time": 1.5},
 ])
-def test_what_is_no_workflow_and_no_time_is_none(extra_data: dict[str, Any]) -> None:
-    entry = told(PromptQueued(prompt_id=P, client_id=None, number=0, prompt={}, extra_data=extra_data, outputs=[],
-                              remaining=1)).job(P)
+async def test_what_is_no_workflow_and_no_time_is_none(extra_data: dict[str, Any]) -> None:
+    entry = await told(PromptQueued(prompt_id=P, client_id=None, number=0, prompt={}, extra_data=extra_data,
+                                    outputs=[], remaining=1)).job(P)
     assert entry is not None
     assert (entry.workflow_id, entry.created_at) == (None, None)
 
 
-def test_a_failure_is_what_ended_its_prompt_though_that_went_on() -> None:
+async def test_a_failure_is_what_ended_its_prompt_though_that_went_on() -> None:
     failure = NodeFailed(at=7, prompt_id=P, place=place("1"), node_type="A", executed=[], known=[],
                          error=NodeError(exception_type="ValueError", exception_message="no"))
-    entry = told(queued(), PromptStarted(at=2, prompt_id=P, remaining=1), failure,
-                 finished(at=9, outcome=Outcome.FAILED)).get(P)
+    entry = (await told(queued(), PromptStarted(at=2, prompt_id=P, remaining=1), failure,
+                 finished(at=9, outcome=Outcome.FAILED)).get(P))
     assert entry is not None
     assert (entry.ended_at, entry.stopped_at, entry.duration) == (9, 7, 5)

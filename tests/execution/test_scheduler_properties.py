@@ -81,16 +81,24 @@ class Chaos:
                 driver.apply(stimuli.MemoryWanted())
             case 78 | 79 if driver.abandoned:
                 driver.code_returned(self._pick(sorted(driver.abandoned)))
+            case 69 | 70 if driver.open:
+                driver.be_overdue(self._pick(sorted(driver.open)))
             case 80:
                 driver.cancel(self._pick([*driver.unfinished(), "unheard of"]))
 
     def _end(self, call_id: Any) -> None:
         driver, call = self.driver, self.driver.open[call_id]
+        if isinstance(call, commands.StoreStart):
+            driver.start_recorded(call_id)
+            return
+        if isinstance(call, commands.WaitToRetry):
+            driver.end_cancelled(call_id) if call_id in driver.cancelled else driver.retry(call_id)
+            return
         fate = self._draw(st.integers(0, 59))
         if call_id in driver.cancelled and fate < 50:
             driver.end_cancelled(call_id) if fate < 30 else driver.abandon(call_id)
         elif fate in (56, 57):
-            driver.fail(call_id, out_of_memory=self._one_in(2))
+            driver.fail(call_id, out_of_memory=self._one_in(2), is_transient=self._one_in(2))
         elif fate == 58:
             driver.end_cancelled(call_id)
         elif fate == 59:
@@ -168,11 +176,18 @@ def several(strategy: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[li
 
 
 @FEW
-@given(st.data(), several(prompts(min_nodes=3)), CACHES, st.sampled_from([4, 2, 1]), st.sampled_from([32, 1, 2]))
+@given(st.data(), several(prompts(min_nodes=3)), CACHES, st.sampled_from([4, 2, 1]), st.sampled_from([32, 1, 2]),
+       st.booleans(), st.sets(st.integers(0, 3)), st.sets(st.integers(0, 3)))
 def test_whatever_happens_every_prompt_ends_once_and_nothing_is_left(
         data: st.DataObject, submissions: list[stimuli.PromptSubmitted], cache: Any, max_running: int,
-        most_moved: int) -> None:
-    driver = SchedulerDriver(max_running_prompts=max_running, cache=cache(), most_moved_at_once=most_moved)
+        most_moved: int, records_at_once: bool, requeued: set[int], go_on: set[int]) -> None:
+    for index, submitted in enumerate(submissions):
+        submitted.goes_on_after_errors = index in go_on
+    for index in requeued & set(range(len(submissions))):  # they ran when the process before this one ended
+        submissions[index].attempt = 1
+        submissions[index].suspects = list(submissions[index].scope.nodes)[:1]
+    driver = SchedulerDriver(max_running_prompts=max_running, cache=cache(), most_moved_at_once=most_moved,
+                             records_at_once=records_at_once)
     Chaos(data, driver, submissions).run()
     driver.check_nothing_is_left()
 

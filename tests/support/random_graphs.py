@@ -42,8 +42,8 @@ def _classes() -> dict[str, NodeDefinition]:
 
     lazy = {"optional": WithLazyInputs(), "lazy_check": _computes, **two}
     return {one.class_type: one for one in (
-        define("Async", _awaits, **two),
-        define("Plain", _computes, **two),
+        define("Async", _awaits, retries=1, **two),
+        define("Plain", _computes, retries=2, **two),
         define("Cpu", _computes, needs={"cpu": 1}, **two),
         define("Wide", _computes, needs={"cpu": 2, "disk": 1}, **two),
         define("Both", _computes, needs={"cpu": 1, "gpu": 1}, **two),

@@ -31,17 +31,19 @@ from execution.prompt_graph import GraphNode, Link
 from execution.scheduler import Scheduler, SchedulerSettings
 from tests.support.random_graphs import OUTPUTS_OF_A_NODE, POOLS
 
-AnyCall = commands.CallNode | commands.TakeFingerprints
+AnyCall = commands.CallNode | commands.TakeFingerprints | commands.StoreStart | commands.WaitToRetry
 
 
 class SchedulerDriver:
     """A scheduler, and what an engine would know of it.
 
     :param cache: by default one in which everything has room.
+    :param records_at_once: starts of prompts are on record as soon as they are told; else `start_recorded` says when.
     """
 
     def __init__(self, *, max_running_prompts: int = 4, cache: OutputCache | None = None,
-                 most_moved_at_once: int = 32) -> None:
+                 most_moved_at_once: int = 32, records_at_once: bool = True) -> None:
+        self._records_at_once = records_at_once
         self.cache = OutputCache() if cache is None else cache  # an empty one is false
         self.scheduler = Scheduler(
             SchedulerSettings(max_running_prompts=max_running_prompts, pools=POOLS,
@@ -92,11 +94,12 @@ class SchedulerDriver:
         self.apply(stimuli.NodeReturned(call_id=call_id, record=OutputRecord(tuple([value] for value in outputs)),
                                         blocked=list(blocked)))
 
-    def fail(self, call_id: CallId, out_of_memory: bool = False) -> None:
+    def fail(self, call_id: CallId, out_of_memory: bool = False, is_transient: bool = False) -> None:
         call = self._ended(call_id)
         node_id = call.node_ids[-1] if isinstance(call, commands.TakeFingerprints) else None
         self.apply(stimuli.NodeRaised(call_id=call_id, node_id=node_id, error=NodeError(
-            exception_type="ValueError", exception_message="no\n", out_of_memory=out_of_memory)))
+            exception_type="ValueError", exception_message="no\n", out_of_memory=out_of_memory,
+            is_transient=is_transient)))
 
     def lose(self, call_id: CallId) -> None:
         self._ended(call_id)
@@ -137,6 +140,21 @@ class SchedulerDriver:
         self.left_lane.add(call_id)
         self.apply(stimuli.CallLeftLane(call_id=call_id))
 
+    def start_recorded(self, call_id: CallId) -> None:
+        """It is on record that a prompt has started."""
+        self._ended(call_id)
+        self.apply(stimuli.StartStored(call_id=call_id))
+
+    def retry(self, call_id: CallId) -> None:
+        """The time before a node is tried again is over."""
+        self._ended(call_id)
+        self.apply(stimuli.RetryDue(call_id=call_id))
+
+    def be_overdue(self, call_id: CallId) -> None:
+        """A call takes longer than it may."""
+        self.apply(stimuli.CallOverdue(call_id=call_id, error=NodeError(
+            exception_type="TimeoutError", exception_message="late\n")))
+
     def _ended(self, call_id: CallId) -> AnyCall:
         assert call_id not in self._endings, "the driver ends a call once"
         self._endings.add(call_id)
@@ -146,14 +164,18 @@ class SchedulerDriver:
 
     def apply(self, stimulus: stimuli.Stimulus) -> None:
         """Tell the scheduler, take its commands, and check."""
+        starts: list[CallId] = []
         for command in self.scheduler.apply(stimulus):
             match command:
                 case commands.CallNode():
                     self._check_call(command)
                     self.calls.append(command)
                     self._took_on(command)
-                case commands.TakeFingerprints():
+                case commands.TakeFingerprints() | commands.WaitToRetry():
                     self._took_on(command)
+                case commands.StoreStart(call_id):
+                    self._took_on(command)
+                    starts.append(call_id)
                 case commands.ComeBack():
                     self.turn_is_due = True
                 case commands.CancelCall(call_id):
@@ -170,6 +192,9 @@ class SchedulerDriver:
                     self._check_event(command)
         self.scheduler.validate()
         self._check_pools()
+        if self._records_at_once:
+            for call_id in starts:
+                self.start_recorded(call_id)
 
     def _took_on(self, call: AnyCall) -> None:
         assert call.call_id not in self.owner, "ids of calls are never used again"
@@ -214,29 +239,42 @@ class SchedulerDriver:
                 assert event.remaining == len(self.unfinished())
             case PromptStarted():
                 assert kinds == [PromptQueued]
-                if self._is_serial:
+                if self._is_serial or self.submitted[event.prompt_id].suspects:
                     assert not self.running()
                 line = self.submitted[event.prompt_id].line
                 assert line is None or line not in [self.submitted[one].line for one in self.running()]
             case NodesCached():
                 assert NodesCached not in kinds
+                assert event.prompt_id not in self._unrecorded(), "it is on record first"
             case NodeStarted():
-                assert NodeFailed not in kinds
+                assert NodeFailed not in kinds or self.submitted[event.prompt_id].goes_on_after_errors
+                assert not any(isinstance(one, NodeFailed) and one.place == event.place for one in before)
             case NodeFinished() if not event.from_cache:
                 assert any(isinstance(one, NodeStarted) and one.place == event.place for one in before)
             case NodeFailed():
-                assert NodeFailed not in kinds
+                assert NodeFailed not in kinds or self.submitted[event.prompt_id].goes_on_after_errors
             case PromptFinished():
                 self._check_end(event, before)
         before.append(event)
         if isinstance(event, PromptFinished):
             assert event.remaining == len(self.unfinished())
 
+    def _unrecorded(self) -> set[PromptId]:
+        """Prompts that have started, which is not on record yet."""
+        return {call.prompt_id for call in self.open.values() if isinstance(call, commands.StoreStart)}
+
     def _check_end(self, event: PromptFinished, before: list[Event]) -> None:
         assert not [call_id for call_id in self.open if self.owner[call_id] == event.prompt_id], \
             "each call has ended or was abandoned"
         failed = [one for one in before if isinstance(one, NodeFailed)]
-        assert bool(failed) == (event.outcome is Outcome.FAILED)
+        if self.submitted[event.prompt_id].goes_on_after_errors:
+            assert not failed or event.outcome in (Outcome.FAILED, Outcome.PARTLY_SUCCEEDED, Outcome.INTERRUPTED)
+            assert failed or event.outcome in (Outcome.SUCCEEDED, Outcome.INTERRUPTED)
+        else:
+            assert bool(failed) == (event.outcome is Outcome.FAILED)
+        if event.outcome is Outcome.PARTLY_SUCCEEDED:
+            finished = {one.place.node_id for one in before if isinstance(one, NodeFinished)}
+            assert finished & set(self.submitted[event.prompt_id].outputs)
         assert (event.interrupted is not None) == (event.outcome is Outcome.INTERRUPTED)
         if event.outcome is Outcome.SUCCEEDED:
             finished = {one.place.node_id for one in before if isinstance(one, NodeFinished)}

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import threading
 from typing import Any
 
+import aiohttp
 import pytest
 import yarl
 
 from nodes import CATALOGUE
 from nodes.packs.class_nodes import define_class_node
+from tests.support.studio import running_studio
 from tests.web.live_server import DoesNotSay, Live, shared_loop
 
 KEYS = {
@@ -57,7 +61,65 @@ async def test_a_class_that_raises_is_left_out(live: Live) -> None:
     before = (await live.get("/object_info")).body
     live.running.studio.registry.add(define_class_node("DoesNotSay", DoesNotSay, "tests"))
     assert (await live.get("/object_info")).body == before
-    assert b"DoesNotSay" in (await live.get("/object_info/DoesNotSay")).body  # says which class it is about
+    refused = await live.get("/object_info/DoesNotSay")
+    assert (refused.status, refused.headers["Content-Type"]) == (500, "application/json; charset=utf-8")
+    assert refused.json() == {"error": {
+        "type": "class_not_described", "message": "The class DoesNotSay raised when it was asked what it takes.",
+        "details": "OSError: the disk of this node is gone",
+        "extra_info": {"class_type": "DoesNotSay", "python_module": "tests", "exception_type": "OSError"}},
+        "node_errors": {}}
+
+
+class Unprintable(Exception):
+    def __str__(self) -> str:
+        raise SystemExit
+
+
+@pytest.mark.parametrize(("error", "details"), [
+    (TimeoutError("late"), "TimeoutError: late"), (Unprintable(), "Unprintable: (it cannot be printed)"),
+    (SystemExit(3), "RuntimeError: Raises raised SystemExit"), (ValueError("\ud800"), "ValueError: \ud800"),
+    (ValueError("x" * 5000), f"ValueError: {'x' * 1000}")])
+async def test_whatever_a_class_raises_is_told_and_it_is_asked_again(live: Live, error: BaseException,
+                                                                     details: str) -> None:
+    class Raises(DoesNotSay):
+        raised: BaseException | None = error
+
+        @classmethod
+        def INPUT_TYPES(cls) -> Any:
+            if cls.raised is not None:
+                raise cls.raised
+            return {"required": {}}
+
+    live.running.studio.registry.add(define_class_node("Raises", Raises, "tests"))
+    assert "Raises" not in (await live.get("/object_info")).json()
+    refused = await live.get("/object_info/Raises")
+    assert (refused.status, json.loads(refused.body)["error"]["details"]) == (500, details)
+    Raises.raised = None
+    assert "Raises" in (await live.get("/object_info")).json()
+    assert (await live.get("/object_info/Raises")).status == 200
+
+
+async def test_a_class_that_does_not_answer_is_left_out_until_it_does() -> None:
+    answers = threading.Event()
+
+    class Waits(DoesNotSay):
+        @classmethod
+        def INPUT_TYPES(cls) -> Any:
+            answers.wait()
+            return {"required": {}}
+
+    async with running_studio(hook_timeout=0.1) as studio, aiohttp.ClientSession(studio.url) as session:
+        studio.studio.registry.add(define_class_node("Waits", Waits, "tests"))
+        async with session.get("/object_info/Waits") as answer:
+            assert (answer.status, (await answer.json())["error"]["message"]) == (
+                500, "The class Waits does not answer what it takes.")
+        async with session.get("/object_info") as answer:
+            assert "Waits" not in await answer.json()
+        answers.set()
+        async with session.get("/object_info/Waits") as answer:
+            assert (await answer.json())["Waits"]["name"] == "Waits"
+        async with session.get("/object_info") as answer:
+            assert "Waits" in await answer.json()
 
 
 async def test_an_unchanged_catalogue_is_not_sent_again(live: Live) -> None:

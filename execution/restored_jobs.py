@@ -1,0 +1,91 @@
+"""Prompts that had not ended when the process did: how they are submitted again, and why some of them are not."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from .errors import PromptRejected
+from .events import Event, NodeError, NodeFailed, NodePlace, Outcome, PromptFinished, PromptQueued
+from .identifiers import NodeId
+from .store import NewJob, UnfinishedJob
+
+
+class EndOfLeftover(NamedTuple):
+    """Why a prompt is not taken up again."""
+
+    outcome: Outcome
+    error_type: str
+    sentence: str
+
+    @classmethod
+    def rejected(cls, refusal: PromptRejected) -> "EndOfLeftover":
+        """The nodes that there are now do not fit it."""
+        details = refusal.error.get("details")
+        said = f"{refusal.error.get('message', 'it is not valid')}{f' ({details})' if details else ''}"
+        return cls(Outcome.FAILED, "PromptRejected", f"The prompt was accepted before the server started again, and "
+                                                     f"cannot run any more: {said}")
+
+    @classmethod
+    def without_secrets(cls) -> "EndOfLeftover":
+        return cls(Outcome.FAILED, "SecretsForgotten",
+                   "The prompt came with a key or token, which is never written down, and the server has started again "
+                   "since. Submit it again with the key.")
+
+
+def reason_to_end(left: UnfinishedJob, most_attempts: int) -> EndOfLeftover | None:
+    """What is known of a prompt alone that keeps it from being started again."""
+    if left.is_cancelled:
+        return EndOfLeftover(Outcome.INTERRUPTED, "", "It was cancelled before the server started again.")
+    attempts = left.job.entry.attempt
+    if left.job.entry.started_at and attempts >= most_attempts:
+        times = "once" if attempts == 1 else f"{attempts} times"
+        nodes = ", ".join(map(str, left.open_nodes)) or "none that is on record"
+        return EndOfLeftover(Outcome.POISONED, "PromptPoisoned",
+                             f"The server process ended {times} while this prompt ran, so it is not started again. "
+                             f"Running then: {nodes}.")
+    return None
+
+
+def events_of_the_end(left: UnfinishedJob, end: EndOfLeftover, remaining: int) -> Sequence[Event]:
+    """What is told of a prompt that ends without having been started again."""
+    entry = left.job.entry
+    prompt = decode_prompt(left.job.submitted)
+    node_id = NodeId(str(next(iter(left.open_nodes), next(iter(entry.outputs_wanted), ""))))
+    node = prompt.get(node_id) if isinstance(prompt, dict) else None
+    node_type = str(node.get("class_type", "")) if isinstance(node, dict) else ""
+    place = NodePlace(node_id, node_id, None, node_id)
+    events: list[Event] = [PromptQueued(
+        prompt_id=entry.prompt_id, client_id=entry.client_id, number=entry.number, prompt=prompt,
+        extra_data=entry.extra_data, outputs=entry.outputs_wanted, remaining=remaining, attempt=entry.attempt,
+        is_restored=True)]
+    was_interrupted = end.outcome is Outcome.INTERRUPTED
+    if not was_interrupted:
+        events.append(NodeFailed(
+            prompt_id=entry.prompt_id, place=place, node_type=node_type, executed=(), known=(),
+            error=NodeError(exception_type=end.error_type, exception_message=f"{end.sentence}\n")))
+    events.append(PromptFinished(
+        prompt_id=entry.prompt_id, outcome=end.outcome, remaining=remaining, reason=end.sentence,
+        interrupted=place if was_interrupted else None, interrupted_type=node_type if was_interrupted else ""))
+    return events
+
+
+def fields_of_submission(job: NewJob) -> dict[str, Any]:
+    """What the prompt is submitted again with."""
+    entry = job.entry
+    return {"prompt": decode_prompt(job.submitted), "client_id": entry.client_id, "prompt_id": entry.prompt_id,
+            "number": entry.number, "line": job.line, "extra_data": dict(entry.extra_data), "targets": job.targets,
+            "content_key": job.content_key, "submitted": job.submitted, "rules": job.rules}
+
+
+def encode_prompt(prompt: Any) -> bytes:
+    """JSON of a prompt as it came."""
+    try:
+        return msgspec.json.encode(prompt)
+    except (TypeError, ValueError, UnicodeEncodeError, RecursionError):
+        return json.dumps(prompt, default=str).encode()
+
+
+def decode_prompt(encoded: bytes) -> Any:
+    return json.loads(encoded)

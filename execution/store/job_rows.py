@@ -1,0 +1,92 @@
+"""Jobs as rows of the database: what a row says of a job, and the other way round."""
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from ..events import NodeFailed, NodePlace, Outcome
+from ..identifiers import ClientId, NodeId, PromptId
+from ..run_rules import RunRules
+from .event_codec import decode, encode
+from .job_store import HistoryEntry, JobState, NewJob
+
+RUNNING, PENDING, ENDED = 0, 1, 2
+"""Ranks."""
+
+COLUMNS = ("prompt_id, run, outcome, client_id, number, attempt, is_cancelled, retry_of, queued_at, started_at, "
+           "ended_at, outputs_wanted, extra_data, submitted, prompt, details, line, content_key, had_secrets, targets, "
+           "rules, idempotency_key")
+"""What `entry_of` and `new_job_of` read, in this order."""
+
+_WITHOUT_DETAILS = b"{}"
+
+
+class Details(Struct, kw_only=True, omit_defaults=True):
+    """What happened to a job, as it is written when it has ended."""
+
+    cached_at: int = 0
+    cached: Sequence[NodeId] = ()
+    outputs: dict[NodeId, Mapping[str, Any]] = {}
+    places: dict[NodeId, NodePlace] = {}
+    failure: NodeFailed | None = None
+    failures: Sequence[NodeFailed] = ()
+    executed: Sequence[NodeId] = ()
+    interrupted: NodePlace | None = None
+    interrupted_type: str = ""
+    reason: str = ""
+    node_times: dict[NodeId, list[int]] = {}
+
+
+_DETAILS = Details.__struct_fields__
+
+
+def insertion_of(job: NewJob, run: int) -> dict[str, Any]:
+    """The values of a new row."""
+    entry = job.entry
+    extra_data = encode(entry.extra_data)
+    return {
+        "prompt_id": entry.prompt_id, "run": run, "state": JobState.PENDING.value, "rank": PENDING,
+        "position": entry.number, "client_id": entry.client_id, "number": entry.number, "line": job.line,
+        "retry_of": entry.retry_of, "workflow_id": entry.workflow_id, "created_at": entry.created_at or 0,
+        "queued_at": entry.queued_at, "content_key": job.content_key, "idempotency_key": job.idempotency_key,
+        "had_secrets": job.had_secrets, "targets": None if job.targets is None else encode(job.targets),
+        "rules": encode(job.rules), "outputs_wanted": encode(entry.outputs_wanted), "extra_data": extra_data,
+        "submitted": job.submitted, "bytes": len(job.submitted) + len(extra_data)}
+
+
+def ending_of(entry: HistoryEntry, position: int, submitted: bytes | None = None) -> dict[str, Any]:
+    """The values that a row takes when its job has ended."""
+    shown: bytes | None = bytes(entry.prompt) if isinstance(entry.prompt, Raw) else encode(entry.prompt)
+    if shown == submitted:
+        shown = None
+    details = encode(Details(**{name: getattr(entry, name) for name in _DETAILS}))
+    return {"state": entry.state.value, "rank": ENDED, "position": position, "outcome": entry.outcome,
+            "has_history": entry.has_history, "duration": entry.duration, "started_at": entry.started_at,
+            "ended_at": entry.ended_at, "attempt": entry.attempt, "prompt": shown, "details": details,
+            "more_bytes": len(details) + len(shown or b"")}
+
+
+def entry_of(row: sqlite3.Row | tuple[Any, ...]) -> HistoryEntry:
+    """The entry of a row of `COLUMNS`."""
+    (prompt_id, run, outcome, client_id, number, attempt, is_cancelled, retry_of, queued_at, started_at, ended_at,
+     outputs_wanted, extra_data, submitted, prompt, details, *_) = row
+    known = decode(details or _WITHOUT_DETAILS, Details)
+    return HistoryEntry(
+        prompt_id=PromptId(prompt_id), run=run, client_id=None if client_id is None else ClientId(client_id),
+        number=number, prompt=Raw(submitted if prompt is None else prompt), extra_data=msgspec.json.decode(extra_data),
+        outputs_wanted=msgspec.json.decode(outputs_wanted), queued_at=queued_at, started_at=started_at,
+        ended_at=ended_at, outcome=None if outcome is None else Outcome(outcome), attempt=attempt,
+        is_cancelled=bool(is_cancelled), retry_of=None if retry_of is None else PromptId(retry_of),
+        **{name: getattr(known, name) for name in _DETAILS})
+
+
+def new_job_of(row: sqlite3.Row | tuple[Any, ...]) -> NewJob:
+    """All that is needed to submit the job of a row again."""
+    line, content_key, had_secrets, targets, rules, idempotency_key = row[16:]
+    return NewJob(
+        entry=entry_of(row), submitted=row[13], targets=None if targets is None else msgspec.json.decode(targets),
+        line=line, content_key=content_key, had_secrets=bool(had_secrets), rules=decode(rules, RunRules),
+        idempotency_key=idempotency_key)

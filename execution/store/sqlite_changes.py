@@ -1,0 +1,161 @@
+"""What is written: each change is one step within a transaction. Runs on the writer's thread."""
+
+import logging
+import sqlite3
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..events import (
+    CancelAccepted,
+    Event,
+    PromptDropped,
+    PromptFinished,
+    PromptMoved,
+    PromptQueued,
+    PromptRequeued,
+    PromptStarted,
+)
+from ..identifiers import ClientId, PromptId
+from .event_codec import encode_event, is_logged
+from .job_rows import ENDED, PENDING, RUNNING, ending_of, insertion_of
+from .job_store import HistoryEntry, JobState, NewJob
+
+log = logging.getLogger("studio.store")
+
+_SET_FACT = "INSERT INTO facts VALUES (?, ?) ON CONFLICT DO UPDATE SET value = max(value, excluded.value)"
+_OPEN = "prompt_id = :prompt_id AND rank < 2"
+
+
+class AddJob:
+    """A job that was accepted."""
+
+    has_events = False
+
+    def __init__(self, job: NewJob) -> None:
+        self._job = job
+
+    def apply(self, db: sqlite3.Connection) -> None:
+        prompt_id = self._job.entry.prompt_id
+        (last,) = db.execute("SELECT max(run) FROM jobs WHERE prompt_id = ?", (prompt_id,)).fetchone()
+        if last is not None:
+            db.execute("UPDATE jobs SET is_newest = 0 WHERE prompt_id = ? AND is_newest", (prompt_id,))
+        values = insertion_of(self._job, (last or 0) + 1)
+        names = ", ".join(values)
+        db.execute(f"INSERT INTO jobs ({names}) VALUES ({', '.join(f':{name}' for name in values)})", values)
+        number = self._job.entry.number
+        if isinstance(number, int):
+            db.execute(_SET_FACT, ("next_number", abs(number) + 1))
+
+
+class WriteEvents:
+    """What happened: for the log, and in the rows of the jobs.
+
+    :param owners: the clients of the prompts.
+    :param entries: by the sequence of the event that ended it, what is known of a job.
+    """
+
+    has_events = True
+
+    def __init__(self, events: Sequence[Event], owners: Mapping[PromptId, ClientId | None],
+                 entries: Mapping[int, HistoryEntry]) -> None:
+        self._events = events
+        self._owners = owners
+        self._entries = entries
+
+    def apply(self, db: sqlite3.Connection) -> None:
+        rows = []
+        for event in self._events:
+            prompt_id: PromptId | None = getattr(event, "prompt_id", None)
+            if is_logged(event):
+                owner = None if prompt_id is None else self._owners.get(prompt_id)
+                rows.append((event.sequence, event.at, prompt_id, owner, type(event).__name__, encode_event(event)))
+            if prompt_id is not None:
+                self._change_job(db, prompt_id, event)
+        db.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", rows)
+        db.execute(_SET_FACT, ("last_sequence", self._events[-1].sequence))
+
+    def _change_job(self, db: sqlite3.Connection, prompt_id: PromptId, event: Event) -> None:
+        values: dict[str, Any] = {"prompt_id": prompt_id, "at": event.at, "sequence": event.sequence}
+        match event:
+            case PromptStarted():
+                db.execute("UPDATE jobs SET state = :state, rank = :rank, position = :sequence, started_at = :at, "
+                           f"attempt = attempt + 1 WHERE {_OPEN}",
+                           {**values, "state": JobState.IN_PROGRESS.value, "rank": RUNNING})
+            case PromptQueued() if event.is_restored:
+                db.execute("UPDATE jobs SET state = :state, rank = :rank, position = number, started_at = 0 "
+                           f"WHERE {_OPEN}", {**values, "state": JobState.PENDING.value, "rank": PENDING})
+            case PromptRequeued():
+                db.execute("UPDATE jobs SET state = :state, rank = :rank, position = number, started_at = 0, "
+                           f"attempt = attempt - 1 WHERE {_OPEN}",
+                           {**values, "state": JobState.PENDING.value, "rank": PENDING})
+            case CancelAccepted():
+                db.execute(f"UPDATE jobs SET is_cancelled = 1 WHERE {_OPEN}", values)
+            case PromptMoved():
+                db.execute(f"UPDATE jobs SET number = :number, position = :number WHERE {_OPEN}",
+                           {**values, "number": event.number})
+            case PromptFinished() | PromptDropped():
+                self._end_job(db, prompt_id, event)
+
+    def _end_job(self, db: sqlite3.Connection, prompt_id: PromptId, event: Event) -> None:
+        row = db.execute(f"SELECT submitted FROM jobs WHERE {_OPEN}", {"prompt_id": prompt_id}).fetchone()
+        entry = self._entries.get(event.sequence)
+        if row is None or entry is None:
+            log.error("prompt %s ended (%s), but no job of that id is open: it is not recorded twice", prompt_id,
+                      type(event).__name__)
+            return
+        db.execute(
+            "UPDATE jobs SET state = :state, rank = :rank, position = :position, outcome = :outcome, "
+            "has_history = :has_history, duration = :duration, started_at = :started_at, ended_at = :ended_at, "
+            "attempt = :attempt, prompt = :prompt, details = :details, bytes = bytes + :more_bytes "
+            f"WHERE {_OPEN}", {**ending_of(entry, event.sequence, row[0]), "prompt_id": prompt_id})
+
+
+class DeleteHistory:
+    """Forget jobs that have ended: these, or all."""
+
+    has_events = False
+
+    def __init__(self, prompt_ids: Sequence[PromptId] | None) -> None:
+        self._prompt_ids = prompt_ids
+
+    def concerns(self, prompt_id: PromptId) -> bool:
+        return self._prompt_ids is None or prompt_id in self._prompt_ids
+
+    def apply(self, db: sqlite3.Connection) -> None:
+        if self._prompt_ids is None:
+            db.execute("DELETE FROM jobs WHERE rank = ?", (ENDED,))
+        else:
+            db.executemany("DELETE FROM jobs WHERE prompt_id = ? AND rank = ?",
+                           [(prompt_id, ENDED) for prompt_id in self._prompt_ids])
+
+
+def prune(db: sqlite3.Connection, ended_before: int | None, most_bytes: int | None, most_events: int) -> None:
+    """Drop what is older, and the oldest of what is more, than is kept. Open jobs stay."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        if ended_before is not None:
+            db.execute("DELETE FROM jobs WHERE rank = ? AND ended_at < ?", (ENDED, ended_before))
+        if most_bytes is not None:
+            _drop_oldest(db, most_bytes)
+        row = db.execute("SELECT sequence FROM events ORDER BY sequence DESC LIMIT 1 OFFSET ?",
+                         (most_events,)).fetchone()
+        if row is not None:
+            db.execute("DELETE FROM events WHERE sequence <= ?", row)
+            db.execute(_SET_FACT, ("oldest_event", row[0] + 1))
+        db.execute("COMMIT")
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+    db.execute("PRAGMA incremental_vacuum(1000)")
+
+
+def _drop_oldest(db: sqlite3.Connection, most_bytes: int) -> None:
+    (total,) = db.execute("SELECT coalesce(sum(bytes), 0) FROM jobs WHERE rank = ?", (ENDED,)).fetchone()
+    if total <= most_bytes:
+        return
+    last = None
+    for position, size in db.execute("SELECT position, bytes FROM jobs WHERE rank = ? ORDER BY position", (ENDED,)):
+        last, total = position, total - size
+        if total <= most_bytes:
+            break
+    db.execute("DELETE FROM jobs WHERE rank = ? AND position <= ?", (ENDED, last))

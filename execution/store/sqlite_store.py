@@ -1,0 +1,322 @@
+"""A store in one SQLite file, which outlives the process however that ends.
+
+One thread writes, a few read; the loop never waits for the disk. What is written and how, `sqlite_writer.py` and
+`sqlite_changes.py` say; the form of the file, the migrations.
+"""
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from queue import Empty, LifoQueue
+from typing import Any, TypeVar
+
+from msgspec import Struct
+
+from ..clock import Clock, SystemClock
+from ..events import Event, NodeFinished, NodeShown, NodeStarted
+from ..identifiers import ClientId, NodeId, PromptId
+from ..node_lanes import ThreadLane
+from .event_codec import decode_event
+from .job_rows import COLUMNS, PENDING, RUNNING, entry_of, new_job_of
+from .job_store import (
+    MOST_ENTRIES,
+    HistoryEntry,
+    JobOrder,
+    JobPage,
+    JobQuery,
+    Leftovers,
+    LoggedEvent,
+    NewJob,
+    StoreUnavailable,
+    UnfinishedJob,
+)
+from .open_jobs import OpenJobs
+from .sqlite_changes import AddJob, DeleteHistory, WriteEvents, prune
+from .sqlite_file import BUSY_SECONDS, MIGRATIONS, close_file, open_file
+from .sqlite_writer import SqliteWriter
+
+T = TypeVar("T")
+
+READERS = 3
+_LARGEST = 2**63 - 1
+PRUNE_SECONDS = 60.0
+"""Between two looks for what is older than is kept."""
+MOST_EVENTS = 200_000
+
+
+class KeepRule(Struct, frozen=True, kw_only=True):
+    """How much of what has ended is kept. None is without bound."""
+
+    max_age_ms: int | None = None
+    max_bytes: int | None = None
+
+
+class SqliteStore:
+    """Keeps jobs, history and the log of events in a file.
+
+    :param most_events: how many events the log holds.
+    :param busy_seconds: how long another program that holds the file is waited for.
+    """
+
+    is_durable = True
+
+    def __init__(self, path: Path, *, keep: KeepRule | None = None, most_events: int = MOST_EVENTS,
+                 clock: Clock | None = None, migrations: Path = MIGRATIONS,
+                 busy_seconds: float = BUSY_SECONDS) -> None:
+        self._path = path
+        self._keep = keep or KeepRule()
+        self._most_events = most_events
+        self._clock = clock or SystemClock()
+        self._migrations = migrations
+        self._busy_seconds = busy_seconds
+        self._open = OpenJobs()
+        self._ending: dict[int, HistoryEntry] = {}
+        """Jobs whose end is not written yet, by the sequence of the event that ended them."""
+        self._lane = ThreadLane("store-reader", READERS)
+        self._idle: LifoQueue[sqlite3.Connection] = LifoQueue()
+        self._pruned_at = -1e9
+        self._is_closed = False
+        self._leaving: list[DeleteHistory] = []
+        """What is being deleted."""
+
+    # -- life -------------------------------------------------------------------------------------------------------
+
+    async def open(self, loop: asyncio.AbstractEventLoop) -> Leftovers:
+        db, leftovers = await self._lane.call(self._open_now)
+        self._writer = SqliteWriter(db, loop, close_file, self._prune_now_and_then)
+        for left in leftovers.unfinished:
+            self._open.expect(left.job.entry)
+        return leftovers
+
+    def _open_now(self) -> tuple[sqlite3.Connection, Leftovers]:
+        path = self._path
+        db = open_file(path, self._migrations, self._busy_seconds)
+        leftovers = _leftovers_in(db)
+        db.close()
+        return _writing(path, self._busy_seconds), leftovers
+
+    async def close(self) -> None:
+        if self._is_closed:
+            return
+        self._is_closed = True
+        await self._writer.close()
+        self._lane.close()
+        while True:
+            try:
+                self._idle.get_nowait().close()
+            except Empty:
+                return
+
+    def _prune_now_and_then(self, db: sqlite3.Connection) -> None:
+        now = time.monotonic()
+        if now - self._pruned_at >= PRUNE_SECONDS:
+            self._pruned_at = now
+            self.prune_on(db)
+
+    def prune_on(self, db: sqlite3.Connection) -> None:
+        """Drop what is not kept any more."""
+        age = self._keep.max_age_ms
+        prune(db, None if age is None else self._clock.now_ms() - age, self._keep.max_bytes, self._most_events)
+
+    # -- writing ----------------------------------------------------------------------------------------------------
+
+    async def add(self, job: NewJob) -> None:
+        await self._writer.put_and_wait(AddJob(job))
+        self._open.expect(job.entry)
+
+    def take(self, event: Event) -> None:
+        entry = self._open.take(event)
+        if entry is not None:
+            self._ending[event.sequence] = entry
+
+    def write(self, events: Sequence[Event], written: Callable[[StoreUnavailable | None], None]) -> None:
+        owners: dict[PromptId, ClientId | None] = {}
+        ended: dict[int, HistoryEntry] = {}
+        for event in events:
+            prompt_id: PromptId | None = getattr(event, "prompt_id", None)
+            if prompt_id is not None and prompt_id not in owners:
+                owners[prompt_id] = self._open.client_of(prompt_id)
+            if event.sequence in self._ending:
+                ended[event.sequence] = self._ending[event.sequence]
+
+        def answer(trouble: StoreUnavailable | None) -> None:
+            if trouble is None:
+                for sequence, entry in ended.items():
+                    self._ending.pop(sequence, None)
+                    self._open.forget(entry.prompt_id)
+            written(trouble)
+
+        self._writer.put(WriteEvents(events, owners, ended), answer)
+
+    def delete(self, prompt_ids: Sequence[PromptId]) -> "asyncio.Future[None]":
+        return self._delete(DeleteHistory(list(prompt_ids)))
+
+    def clear(self) -> "asyncio.Future[None]":
+        return self._delete(DeleteHistory(None))
+
+    def _delete(self, change: DeleteHistory) -> "asyncio.Future[None]":
+        self._leaving.append(change)
+        future = asyncio.ensure_future(self._writer.put_and_wait(change))
+        future.add_done_callback(lambda _: self._leaving.remove(change))
+        return future
+
+    # -- reading ----------------------------------------------------------------------------------------------------
+
+    async def _read(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        return await self._lane.call(lambda: self._read_now(function))
+
+    def _read_now(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        """On any thread that may wait."""
+        try:
+            db = self._idle.get_nowait()
+        except Empty:
+            db = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None,
+                                 timeout=self._busy_seconds, check_same_thread=False)
+        try:
+            return function(db)
+        finally:
+            if self._is_closed:
+                db.close()
+            else:
+                self._idle.put(db)
+
+    async def get(self, prompt_id: PromptId) -> HistoryEntry | None:
+        return next(iter(await self._read(lambda db: _history_of(db, prompt_id))), None)
+
+    async def runs(self, prompt_id: PromptId) -> Sequence[HistoryEntry]:
+        return await self._read(lambda db: _history_of(db, prompt_id)[::-1])
+
+    async def entries(self, limit: int | None = None, offset: int | None = None) -> Sequence[HistoryEntry]:
+        return await self._read(lambda db: _history_page(db, limit, offset))
+
+    def history_now(self, prompt_id: PromptId | None = None) -> Sequence[HistoryEntry]:
+        leaving = list(self._leaving)  # whoever cannot await deleting cannot wait for it either
+        if prompt_id is not None:
+            found = self._read_now(lambda db: _history_of(db, prompt_id)[:1])
+        else:
+            found = self._read_now(lambda db: _history_page(db, None, None))
+        return [entry for entry in found if not any(one.concerns(entry.prompt_id) for one in leaving)]
+
+    async def job(self, prompt_id: PromptId) -> HistoryEntry | None:
+        entry = self._open.get(prompt_id)
+        if entry is None:
+            rows = await self._read(lambda db: _rows(db, "WHERE prompt_id = ? AND is_newest", prompt_id))
+            return entry_of(rows[0]) if rows else None
+        if entry.outcome is not None:  # that is not on record yet
+            entry.outcome, entry.ended_at = None, 0
+        return entry
+
+    async def job_to_repeat(self, prompt_id: PromptId) -> NewJob | None:
+        rows = await self._read(lambda db: _rows(db, "WHERE prompt_id = ? AND is_newest", prompt_id))
+        return new_job_of(rows[0]) if rows else None
+
+    async def job_of_key(self, key: str) -> NewJob | None:
+        rows = await self._read(lambda db: _rows(db, "WHERE idempotency_key = ?", key))
+        return new_job_of(rows[0]) if rows else None
+
+    async def find_jobs(self, query: JobQuery) -> JobPage:
+        return await self._read(lambda db: _find(db, query))
+
+    async def events_since(self, sequence: int, limit: int,
+                           prompt_id: PromptId | None = None) -> Sequence[LoggedEvent]:
+        return await self._read(lambda db: _events(db, sequence, limit, prompt_id))
+
+    async def oldest_event(self) -> int:
+        return await self._read(lambda db: int(_fact(db, "oldest_event")))
+
+
+def _writing(path: Path, busy_seconds: float) -> sqlite3.Connection:
+    """The connection of the writer's thread, which is another one than that which opens it."""
+    writer = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
+    writer.execute("PRAGMA synchronous = FULL")
+    writer.execute("PRAGMA foreign_keys = ON")
+    return writer
+
+
+# -- on threads of readers ------------------------------------------------------------------------------------------
+
+
+def _rows(db: sqlite3.Connection, rest: str, *values: Any) -> list[tuple[Any, ...]]:
+    return db.execute(f"SELECT {COLUMNS} FROM jobs {rest}", values).fetchall()
+
+
+def _fact(db: sqlite3.Connection, name: str) -> int:
+    row = db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+    return 0 if row is None else int(row[0])
+
+
+def _history_of(db: sqlite3.Connection, prompt_id: PromptId) -> list[HistoryEntry]:
+    """The newest first."""
+    return [entry_of(row) for row in _rows(db, "WHERE prompt_id = ? AND has_history ORDER BY run DESC", prompt_id)]
+
+
+def _history_page(db: sqlite3.Connection, limit: int | None, offset: int | None) -> list[HistoryEntry]:
+    newest = ("JOIN (SELECT prompt_id AS id, max(run) AS last FROM jobs WHERE has_history GROUP BY prompt_id) "
+              "ON prompt_id = id AND run = last")
+    most = MOST_ENTRIES if limit is None else min(limit, MOST_ENTRIES)
+    offset = offset if offset is None else min(offset, _LARGEST)
+    if offset is None:
+        rows = _rows(db, f"{newest} ORDER BY position DESC LIMIT ?", most)[::-1]
+    else:
+        rows = _rows(db, f"{newest} ORDER BY position LIMIT ? OFFSET ?", most, offset)
+    return [entry_of(row) for row in rows]
+
+
+_KEYS = {JobOrder.CREATED_AT: "created_at", JobOrder.DURATION: "duration"}
+
+
+def _find(db: sqlite3.Connection, query: JobQuery) -> JobPage:
+    where, values = ["is_newest"], []
+    if query.states is not None:
+        where.append(f"state IN ({', '.join('?' * len(query.states))})")
+        values += [state.value for state in sorted(query.states)]
+    if query.workflow_id is not None:
+        where.append("workflow_id = ?")
+        values.append(query.workflow_id)
+    condition = " AND ".join(where)
+    (total,) = db.execute(f"SELECT count(*) FROM jobs WHERE {condition}", values).fetchone()
+    direction = "DESC" if query.descending else "ASC"
+    rows = _rows(db, f"WHERE {condition} ORDER BY {_KEYS[query.order]} {direction}, rank, position, key "
+                     "LIMIT ? OFFSET ?", *values, -1 if query.limit is None else min(query.limit, _LARGEST),
+                 min(query.offset, _LARGEST))
+    return JobPage([entry_of(row) for row in rows], total)
+
+
+def _events(db: sqlite3.Connection, sequence: int, limit: int, prompt_id: PromptId | None) -> list[LoggedEvent]:
+    only, values = ("AND prompt_id = ? ", [prompt_id]) if prompt_id is not None else ("", [])
+    found = db.execute("SELECT sequence, at, client_id, kind, body FROM events WHERE sequence > ? "
+                       f"{only}ORDER BY sequence LIMIT ?", [sequence, *values, limit]).fetchall()
+    return [LoggedEvent(client_id=None if client_id is None else ClientId(client_id), event=decode_event(kind, body))
+            for _, _, client_id, kind, body in found]
+
+
+# -- when it is opened ------------------------------------------------------------------------------------------------
+
+
+def _leftovers_in(db: sqlite3.Connection) -> Leftovers:
+    running = _rows(db, "WHERE rank = ? ORDER BY position", RUNNING)
+    pending = _rows(db, "WHERE rank = ? ORDER BY number, key", PENDING)
+    return Leftovers(
+        unfinished=[*(_unfinished(db, row) for row in running),
+                    *(_unfinished(db, row) for row in pending)],
+        next_number=_fact(db, "next_number"), last_sequence=_fact(db, "last_sequence"))
+
+
+def _unfinished(db: sqlite3.Connection, row: tuple[Any, ...]) -> UnfinishedJob:
+    job = new_job_of(row)
+    if not job.entry.attempt:
+        return UnfinishedJob(job=job)
+    prompt_id = job.entry.prompt_id
+    (start,) = db.execute("SELECT coalesce(max(sequence), 0) FROM events WHERE prompt_id = ? "
+                          "AND kind = 'PromptStarted'", (prompt_id,)).fetchone()
+    open_nodes: dict[NodeId, None] = {}
+    for logged in _events(db, start, -1, prompt_id):
+        event = logged.event
+        if isinstance(event, NodeStarted):
+            open_nodes[event.place.node_id] = None
+        elif isinstance(event, (NodeFinished, NodeShown)):  # the latter goes on as a subgraph
+            open_nodes.pop(event.place.node_id, None)
+    return UnfinishedJob(job=job, open_nodes=list(open_nodes), is_cancelled=job.entry.is_cancelled)
+
