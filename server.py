@@ -25,7 +25,8 @@ from web.start_options import build_parser
 if TYPE_CHECKING:
     import ssl
 
-    from execution import Engine, JobStore, NodeRegistry
+    from execution import DiskTier, Engine, JobStore, NodeRegistry
+    from nodes.packs.pack_code import CodeOfClasses
     from nodes.packs.pack_registry import PackRegistry
     from nodes.packs.pack_reports import PackReport
     from nodes.packs.pack_shelf import PackShelf
@@ -43,6 +44,7 @@ IDLE_SECONDS = 1.0
 STORE_FOLDER = "__studio"
 """In the user folder, out of reach of clients as all names with two underscores are: queue, history, log of events."""
 STORE_FILE = "queue.sqlite3"
+OUTPUTS_FOLDER = "outputs"
 
 
 class Studio:
@@ -94,8 +96,20 @@ def make_store(options: Namespace, stack: contextlib.ExitStack) -> "JobStore | N
     :param stack: holds the folder until it is left.
     """
     if options.store == "memory":
+        if options.cache_disk and options.cache_disk_keep:
+            take_store_folder(stack)
         return None
     from execution import KeepRule, SqliteStore
+
+    folder = take_store_folder(stack)
+    age, most = options.keep_history
+    return SqliteStore(folder / STORE_FILE, keep=KeepRule(max_age_ms=None if age is None else age * 1000,
+                                                          max_bytes=most))
+
+
+def take_store_folder(stack: contextlib.ExitStack) -> Path:
+    """The folder of what outlives this process; no other one has it until the stack is left, or leaves with a
+    sentence."""
     from nodes.environment import environment
     from nodes.user_folder_lock import UserFolderInUse, lock_user_folder
 
@@ -108,13 +122,32 @@ def make_store(options: Namespace, stack: contextlib.ExitStack) -> "JobStore | N
     except OSError as error:
         raise SystemExit(f"hanzo-studio: the folder {folder} cannot be used: {error.strerror}. "
                          "Choose another with --user-directory.") from None
-    age, most = options.keep_history
-    return SqliteStore(folder / STORE_FILE, keep=KeepRule(max_age_ms=None if age is None else age * 1000,
-                                                          max_bytes=most))
+    return folder
+
+
+def make_disk_tier(options: Namespace) -> "DiskTier | None":
+    """Where outputs are kept that took long. None if nothing would ever look for them."""
+    if not options.cache_disk or (options.store == "memory" and not options.cache_disk_keep):
+        return None
+    from execution import DiskTier
+    from nodes.environment import environment
+    from nodes.plain_values import TensorForms
+
+    return DiskTier(environment.user_directory / STORE_FOLDER / OUTPUTS_FOLDER, TensorForms(),
+                    bound=options.cache_disk, after=options.cache_disk_after, keeps=options.cache_disk_keep)
+
+
+def code_of_classes(packs: Sequence[Path]) -> "CodeOfClasses":
+    """Reads the files of all packs: to be called on a thread."""
+    import nodes
+    from nodes.packs.pack_code import CodeOfClasses
+
+    return CodeOfClasses(packs, Path(nodes.__file__).parent, VERSION)
 
 
 def make_engine(options: Namespace, registry: "NodeRegistry", torch_threads: Any,
-                store: "JobStore | None" = None) -> "Engine":
+                store: "JobStore | None" = None, disk_tier: "DiskTier | None" = None,
+                code_of: "CodeOfClasses | None" = None) -> "Engine":
     from execution import CacheRule, CallerSettings, Engine, EngineSettings, OutputCache, SchedulerSettings, TimeLimits
     from nodes.machine_facts import memory_limit
     from nodes.preview_images import encode_preview
@@ -135,7 +168,8 @@ def make_engine(options: Namespace, registry: "NodeRegistry", torch_threads: Any
         caller=CallerSettings(cancel_grace=options.cancel_grace, hook_timeout=options.hook_timeout,
                               limits=TimeLimits(run_timeout=options.run_timeout, idle_timeout=options.idle_timeout)),
         max_attempts=options.max_attempts)
-    return Engine(registry, settings, cache=cache, store=store, encode_preview=encode_preview,
+    return Engine(registry, settings, cache=cache, store=store, disk_tier=disk_tier, code_of=code_of,
+                  encode_preview=encode_preview,
                   before_call=torch_threads, release_memory=torch_threads.release_memory)
 
 
@@ -247,6 +281,8 @@ def leave_start_behind() -> None:
 
 def collect_when_idle(engine: "Engine") -> None:
     """Have garbage collected a moment after the last prompt: values that packs left in circles may be large."""
+    from execution import PromptFinished, PromptQueued, PromptStarted, QueueChanged
+
     loop = asyncio.get_running_loop()
     timer: list[asyncio.TimerHandle] = []
 
@@ -255,12 +291,12 @@ def collect_when_idle(engine: "Engine") -> None:
             gc.collect(1)
 
     def listen(event: Any) -> None:
-        if getattr(event, "remaining", None) == 0:
+        if event.remaining == 0:
             while timer:
                 timer.pop().cancel()
             timer.append(loop.call_later(IDLE_SECONDS, collect))
 
-    engine.add_listener(listen)
+    engine.add_listener(listen, (QueueChanged, PromptQueued, PromptStarted, PromptFinished))
 
 
 @contextlib.asynccontextmanager
@@ -288,6 +324,8 @@ async def open_studio(options: Namespace, sockets: Sequence[socket.socket],
 
     torch_threads = TorchThreads()
     torch_import = asyncio.ensure_future(asyncio.to_thread(torch_threads.load))
+    disk_tier = make_disk_tier(options)
+    reading_code = asyncio.ensure_future(asyncio.to_thread(code_of_classes, packs)) if disk_tier is not None else None
     await asyncio.sleep(0)
 
     from aiohttp import web
@@ -306,12 +344,14 @@ async def open_studio(options: Namespace, sockets: Sequence[socket.socket],
 
     await torch_import
     torch_threads()  # async nodes run on this thread
+    code_of = None if reading_code is None else await reading_code
     async with contextlib.AsyncExitStack() as stack:
         log_book = log_book or stack.enter_context(LogBook().kept_from_logging())
         stack.enter_context(stack_of_store)
         stack.callback(empty_temp_folder, environment.temp_directory)
         try:
-            engine = await stack.enter_async_context(make_engine(options, registry, torch_threads, store))
+            engine = await stack.enter_async_context(make_engine(
+                options, registry, torch_threads, store, disk_tier, code_of))
         except StoreUnusable as error:
             raise SystemExit(f"hanzo-studio: {error}") from None
         app = create_app(engine, WebSettings(
@@ -321,7 +361,7 @@ async def open_studio(options: Namespace, sockets: Sequence[socket.socket],
             model_categories=lambda: model_folders.categories, list_model_files=model_folders.list_files,
             release_memory=torch_threads.release_memory, log_book=log_book, page_directory=page,
             blueprint_directory=environment.base_directory / "blueprints",
-            compresses=options.enable_compress_response_body, is_offline=options.offline,
+            max_queue=options.max_queue, compresses=options.enable_compress_response_body, is_offline=options.offline,
             system_facts=lambda: system_stats(VERSION, sys.argv)))
         if packs:
             shelf = await load_packs(packs, engine, app, sockets, now_loading, stack, registry, options)

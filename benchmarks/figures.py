@@ -408,6 +408,21 @@ async def prompts(bench: Bench) -> list[Sample]:
     return samples
 
 
+@group("durable")
+async def durable(bench: Bench) -> list[Sample]:
+    """The same prompts with queue and history on the disk, and without."""
+    milliseconds = {}
+    problem = ""
+    for store in ("disk", "memory"):
+        async with (studio_process(*FLAGS_OF_THE_BARS, "--store", store) as studio,
+                    Server("studio", studio.url) as server):
+            load = await load_of(server, studio.process, trivial_async_prompt)
+            milliseconds[store] = 1e3 / load.prompts_a_second
+            problem = problem or load.problem
+    return [Sample("prompts of 5 trivial async nodes, on the disk", milliseconds["disk"], "ms/prompt",
+                   milliseconds["memory"], Bar(times=1 / 0.7), "--store memory", problem)]
+
+
 async def record_frames(server: Server, graph: Graph) -> controls.FramesOfOnePrompt:
     frames = [frame async for frame in frames_of(server, graph)]
     return controls.FramesOfOnePrompt(frames, [frame for frame in frames if frame["type"] == "status"])

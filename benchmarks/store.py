@@ -265,7 +265,9 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=15, help="how often each page is asked for (default 15)")
     arguments = parser.parse_args()
     for figure in asyncio.run(measure(arguments.jobs, arguments.times)):
-        limit = "" if figure.most is None else f"   limit {figure.most:g}: {'yes' if figure.value <= figure.most else 'NO'}"
+        limit = ""
+        if figure.most is not None:
+            limit = f"   limit {figure.most:g}: {'yes' if figure.value <= figure.most else 'NO'}"
         print(f"{figure.name:60} {figure.value:12,.2f} {figure.unit}{limit}")
 
 

@@ -4,7 +4,8 @@ The first names are for authors of nodes; the rest is for whoever puts a server 
 """
 
 from .clock import Clock, SystemClock
-from .engine import Accepted, Engine, EngineSettings, PromptSubmission, QueueSnapshot
+from .disk_tier import DiskTier, Leaf, PlainForms
+from .engine import Accepted, BusyPool, Engine, EngineSettings, PromptSubmission, QueueSnapshot
 from .errors import (
     EngineClosed,
     InvariantViolated,
@@ -33,6 +34,7 @@ from .events import (
     ProgressTabled,
     PromptDropped,
     PromptFinished,
+    PromptMoved,
     PromptQueued,
     PromptRequeued,
     PromptStarted,
@@ -75,12 +77,14 @@ FOR_NODE_AUTHORS = ("CurrentNodeContext", "ExecutionBlocker", "GraphBuilder", "I
 
 __all__ = [
     "Accepted",
+    "BusyPool",
     "CacheRule",
     "CallerSettings",
     "CancelAccepted",
     "ClientId",
     "Clock",
     "CurrentNodeContext",
+    "DiskTier",
     "Engine",
     "EngineClosed",
     "EngineSettings",
@@ -97,6 +101,7 @@ __all__ = [
     "JobState",
     "JobStore",
     "KeepRule",
+    "Leaf",
     "LoggedEvent",
     "LoopWatchdog",
     "MemoryStore",
@@ -118,6 +123,7 @@ __all__ = [
     "NodesCached",
     "Outcome",
     "OutputCache",
+    "PlainForms",
     "ProgressBar",
     "ProgressRow",
     "ProgressTabled",
@@ -125,6 +131,7 @@ __all__ = [
     "PromptDropped",
     "PromptFinished",
     "PromptId",
+    "PromptMoved",
     "PromptQueued",
     "PromptRejected",
     "PromptRequeued",

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from .identifiers import CallId, NodeId, PromptId
 from .node_interface import NodeDefinition, NodeInterface, PromptScope
+from .signatures import Signature
 
 
 class Command(Struct):
@@ -38,6 +39,10 @@ class CallNode(Command):
     unevaluated: Sequence[str]
     """Lazy inputs that nobody has evaluated; their values read as None."""
     part: CallPart = CallPart.WHOLE
+    is_worth_a_copy: bool = False
+    """A slower tier of the cache takes its outputs: if making them took long, a copy of them goes with the ending."""
+    is_alone: bool = False
+    """It was granted all tokens of its pools."""
 
 
 class StoreStart(Command):
@@ -60,6 +65,8 @@ class TakeFingerprints(Command):
     """All nodes, sources first, if they are to be signed."""
     run_label: str = ""
     """What makes transient signatures unique."""
+    codes: Mapping[str, str | None] | None = None
+    """What tells the code of each class from other code, if signatures are to outlive the process."""
 
 
 class WaitToRetry(Command):
@@ -70,6 +77,23 @@ class WaitToRetry(Command):
     node_id: NodeId
     definition: NodeDefinition
     seconds: float
+
+
+class LookUpOutputs(Command):
+    """Answer with OutputsFound or OutputsMissing. It may be cancelled as a call is."""
+
+    call_id: CallId
+    prompt_id: PromptId
+    signature: Signature
+
+
+class StoreOutputs(Command):
+    """Give the slower tier of the cache the outputs of a call. Nobody waits for it."""
+
+    prompt_id: PromptId
+    """The prompt that they were made for."""
+    signature: Signature
+    copy: Any
 
 
 class CancelCall(Command):
@@ -98,3 +122,10 @@ class KeepInstances(Command):
 
 class ReleaseMemory(Command):
     """Outputs were dropped because memory is short: give it back to the system."""
+
+
+class ReleaseToRetry(Command):
+    """The same, for a node that ran out of memory and is called once more: answer with RetryDue when it is done."""
+
+    call_id: CallId
+    prompt_id: PromptId

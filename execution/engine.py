@@ -9,8 +9,9 @@ import asyncio
 import logging
 import uuid
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextvars import copy_context
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
@@ -19,6 +20,7 @@ from msgspec import Raw, Struct
 
 from . import commands, stimuli
 from .clock import Clock, SystemClock
+from .disk_tier import DiskTier
 from .errors import EngineClosed, PromptConflict, PromptRejected
 from .event_broadcast import EventBroadcast, Listener, Subscription
 from .event_journal import EventJournal
@@ -28,18 +30,20 @@ from .events import (
     ProgressRow,
     PromptDropped,
     PromptFinished,
+    PromptMoved,
     PromptQueued,
     PromptRequeued,
 )
 from .failpoints import reach
-from .identifiers import ClientId, NodeId, PromptId
+from .identifiers import CallId, ClientId, NodeId, PromptId
 from .node_caller import LocalNodeCaller
 from .node_code import contain_exits
 from .node_hooks import CallerSettings
-from .node_interface import NodeDefinition, PromptScope
+from .node_interface import CodeOf, NodeDefinition, PromptScope
 from .node_lanes import StepClock
 from .node_registry import NodeRegistry
-from .output_cache import OutputCache
+from .node_values import OutputRecord
+from .output_cache import CacheRule, OutputCache
 from .progress import EncodePreview, ProgressDesk, ProgressTables
 from .restored_jobs import EndOfLeftover, encode_prompt, events_of_the_end, fields_of_submission, reason_to_end
 from .run_rules import USUAL_RULES, RunRules
@@ -75,6 +79,10 @@ class PromptSubmission(Struct, kw_only=True):
     content_key: str | None = None
     """Equal for equal bodies: tells a repeated submission from another prompt under the same id."""
     rules: RunRules = USUAL_RULES
+    idempotency_key: str | None = None
+    """Kept with the job. Whoever hands it in again finds the job by it."""
+    retry_of: PromptId | None = None
+    """The job that this one repeats."""
     submitted: bytes = b""
     """The prompt as JSON, as it was before anything was converted. The engine writes it down if it has to."""
 
@@ -93,6 +101,25 @@ class QueueSnapshot(Struct, frozen=True):
     """The next one first."""
 
 
+class BusyPool(Struct, frozen=True, kw_only=True):
+    """A pool that gives nothing out: an abandoned call keeps its tokens until its code returns, or it is paused."""
+
+    pool: str
+    tokens: int
+    prompt_id: PromptId | None = None
+    node_id: NodeId | None = None
+    class_type: str = ""
+    seconds: float = 0.0
+    reason: str = ""
+    """Why it is paused."""
+
+    @property
+    def sentence(self) -> str:
+        if self.reason:
+            return f"{self.pool} paused: {self.reason}"
+        return f"{self.pool} busy with an abandoned node {self.class_type} ({self.node_id}), {self.seconds:.0f} s"
+
+
 class EngineSettings(Struct, frozen=True, kw_only=True):
     scheduler: SchedulerSettings = SchedulerSettings()
     caller: CallerSettings = CallerSettings()
@@ -106,15 +133,22 @@ class Engine:
     :param encode_preview: makes bytes of preview pictures, on a thread.
     :param before_call: called on a thread before plain code of a node runs there.
     :param release_memory: called, on a thread, after outputs were dropped because memory was short.
+    :param disk_tier: where outputs of unfinished prompts outlive the process.
+    :param code_of: answers what tells the code of a class from other code, so that outputs of older code are not taken
+        for those of the present one. None says that code never changes.
     """
 
     def __init__(self, registry: NodeRegistry, settings: EngineSettings | None = None, *,
                  cache: OutputCache | None = None, store: JobStore | None = None, clock: Clock | None = None,
                  encode_preview: EncodePreview | None = None, before_call: Callable[[], None] | None = None,
-                 release_memory: Callable[[], None] | None = None) -> None:
+                 release_memory: Callable[[], None] | None = None, disk_tier: DiskTier | None = None,
+                 code_of: CodeOf | None = None) -> None:
         self.registry = registry
         self._settings = settings or EngineSettings()
-        self._scheduler = Scheduler(self._settings.scheduler, cache if cache is not None else OutputCache())
+        self._scheduler = Scheduler(self._settings.scheduler, cache if cache is not None else OutputCache(), code_of)
+        self._disk_tier = disk_tier
+        self._lookups: set[CallId] = set()
+        """Calls that wait for the disk."""
         self.history: JobStore = store if store is not None else MemoryStore()
         self._clock = clock or SystemClock()
         self._encode_preview = encode_preview
@@ -122,6 +156,7 @@ class Engine:
         self._release_memory = release_memory
         self._broadcast = EventBroadcast()
         self._leftovers: Sequence[UnfinishedJob] = ()
+        self._last_before = 0
         self._entries: dict[PromptId, QueueEntry] = {}
         """As long as an end that is on its way is not told, its prompt is shown as one that runs."""
         self._ending: dict[PromptId, QueueEntry] = {}
@@ -142,6 +177,7 @@ class Engine:
         self._context = copy_context()
         leftovers = await self.history.open(self._loop)
         self._leftovers = leftovers.unfinished
+        self._last_before = leftovers.last_sequence
         self._counter = leftovers.next_number
         self._sequence = leftovers.last_sequence
         if self._sequence:  # a jump, so that no number that somebody may have seen is used again
@@ -153,9 +189,16 @@ class Engine:
         self._caller = LocalNodeCaller(
             registry=self.registry, ended=self._apply, desk=self._desk, settle=self._desk.settle,
             capacity=self._scheduler.pools.capacity, settings=self._settings.caller,
-            before_call=self._before_call, now=self._clock.monotonic)
+            before_call=self._before_call, now=self._clock.monotonic, copier=self._disk_tier)
+        self._caller.keeps_instances = self._scheduler.cache.rule is not CacheRule.NONE
         self._desk.use(self._caller.mailbox)
         self._stop_containing = contain_exits(self._loop)
+        if self._disk_tier is not None:
+            self._scheduler.cache.on_disk = set()
+            await self._disk_tier.open(
+                [one.job.entry.prompt_id for one in leftovers.unfinished],
+                stored=lambda signatures: self._apply(stimuli.OutputsStored(signatures=signatures)),
+                dropped=lambda signatures: self._apply(stimuli.OutputsDropped(signatures=signatures)))
         self._is_open = True
         return self
 
@@ -172,6 +215,8 @@ class Engine:
         self._stop_containing()
         self._desk.close()
         self._tables.close()
+        if self._disk_tier is not None:
+            await self._disk_tier.close()
         await self.history.close()
 
     async def _leave_to_the_next(self) -> None:
@@ -181,6 +226,8 @@ class Engine:
         for entry in self._scheduler.running():
             self._publish(PromptRequeued(prompt_id=entry.prompt_id))
         await self._journal.close()
+        if self._disk_tier is not None:
+            self._disk_tier.leave()
 
     # -- prompts --------------------------------------------------------------------------------------------------
 
@@ -259,9 +306,10 @@ class Engine:
             entry=HistoryEntry(
                 prompt_id=stimulus.prompt_id, client_id=stimulus.client_id, number=stimulus.number,
                 prompt=Raw(submission.submitted), extra_data=scope.extra_data, outputs_wanted=stimulus.outputs,
-                queued_at=self._clock.now_ms()),
+                queued_at=self._clock.now_ms(), retry_of=submission.retry_of),
             submitted=submission.submitted, targets=submission.targets, line=submission.line,
-            content_key=submission.content_key, had_secrets=bool(scope.secrets), rules=submission.rules))
+            content_key=submission.content_key, had_secrets=bool(scope.secrets), rules=submission.rules,
+            idempotency_key=submission.idempotency_key))
         reach("job-added")
         if self._is_open:
             self._apply(stimulus)
@@ -362,6 +410,16 @@ class Engine:
         """Take prompts from the queue before they run; None takes all of them."""
         self._apply(stimuli.PendingRemoved(prompt_ids=prompt_ids))
 
+    def move(self, prompt_id: PromptId, *, number: float | None = None, position: int | None = None) -> None:
+        """Give a pending prompt another place in the queue: that of a number, or a position, 1 being the next one.
+
+        :raises PromptConflict: it does not wait, or comes first whatever its number is.
+        """
+        if not self._scheduler.is_movable(prompt_id):
+            raise PromptConflict("It ran when the server stopped, and is started again before all others."
+                                 if self.position_of(prompt_id) else "It does not wait in the queue any more.")
+        self._apply(stimuli.PendingMoved(prompt_id=prompt_id, number=number, position=position))
+
     def pause(self) -> None:
         """Start no more prompts. Those that run go on."""
         self._apply(stimuli.PauseRequested(is_paused=True))
@@ -420,9 +478,27 @@ class Engine:
         """Pending and running prompts together."""
         return self._scheduler.remaining
 
+    @property
+    def waiting(self) -> int:
+        """Pending prompts."""
+        return self._scheduler.waiting
+
+    def position_of(self, prompt_id: PromptId) -> int | None:
+        """The place of a pending prompt in the queue, 1 being the next one. None if it does not wait."""
+        return self._scheduler.position_of(prompt_id)
+
+    def is_admitted(self, prompt_id: PromptId) -> bool:
+        """Whether an id belongs to a prompt that is being checked, waits or runs."""
+        return prompt_id in self._admitted
+
     def snapshot(self) -> QueueSnapshot:
         """What is queued. A prompt whose end is not told yet is shown as one that runs."""
         return QueueSnapshot([*self._ending.values(), *self._scheduler.running()], self._scheduler.pending())
+
+    @property
+    def last_before(self) -> int:
+        """Sequence of the last event that is on record of the process before this one; 0 if there was none."""
+        return self._last_before
 
     @property
     def last_told(self) -> int:
@@ -445,13 +521,24 @@ class Engine:
         """Pool -> (tokens held, tokens)."""
         return self._scheduler.pools.snapshot()
 
+    def busy_pools(self) -> list[BusyPool]:
+        """Pools that are paused, and those of which abandoned calls still hold tokens, whoever waits for them."""
+        now = self._clock.monotonic()
+        paused = [BusyPool(pool=pool, tokens=0, reason=reason) for pool, reason in self._scheduler.pools.paused.items()]
+        return [*paused, *self._abandoned_pools(now)]
+
+    def _abandoned_pools(self, now: float) -> list[BusyPool]:
+        return [BusyPool(pool=pool, tokens=tokens, prompt_id=call.prompt_id, node_id=call.node_id,
+                         class_type=call.class_type, seconds=round(now - call.since, 1))
+                for call in self._caller.abandoned.values() for pool, tokens in call.needs]
+
     def subscribe(self, bound: int = 10_000) -> Subscription:
         """All events from now on, as an async iterator."""
         return self._broadcast.subscribe(bound)
 
-    def add_listener(self, listener: Listener) -> None:
-        """Have a function called with each event, on the loop. It must not wait."""
-        self._broadcast.add_listener(listener)
+    def add_listener(self, listener: Listener, kinds: Collection[type[Event]] | None = None) -> None:
+        """Have a function called with each event, or each of these classes, on the loop. It must not wait."""
+        self._broadcast.add_listener(listener, kinds)
 
     def remove_listener(self, listener: Listener) -> None:
         self._broadcast.remove_listener(listener)
@@ -480,7 +567,18 @@ class Engine:
     def _perform(self, command: commands.Command) -> None:
         match command:
             case commands.CancelCall(call_id):
-                self._caller.cancel(call_id)
+                if call_id in self._lookups:  # what it finds is for nobody
+                    self._lookups.discard(call_id)
+                    self._apply(stimuli.NodeCancelled(call_id=call_id))
+                else:
+                    self._caller.cancel(call_id)
+            case commands.LookUpOutputs(call_id, _, signature):
+                assert self._disk_tier is not None
+                self._lookups.add(call_id)
+                self._disk_tier.look_up(signature, partial(self._looked_up, call_id))
+            case commands.StoreOutputs(prompt_id, signature, copy):
+                assert self._disk_tier is not None
+                self._disk_tier.store(prompt_id, signature, copy)
             case commands.HandOverCall(call_id, prompt_id, node_id):
                 self._caller.hand_over(call_id, prompt_id, node_id)
             case commands.StoreStart(call_id):
@@ -495,11 +593,30 @@ class Engine:
                     self._loop.call_soon(self._tell_of_turn, context=self._context)
             case commands.KeepInstances(nodes):
                 self._caller.instances.keep_only(nodes)
+            case commands.ReleaseToRetry(call_id):
+                self._caller.run_aside(partial(self._release_for, call_id))
             case commands.ReleaseMemory():
                 if self._release_memory is not None:
                     self._caller.run_aside(self._release_memory)
             case _:
                 raise AssertionError(f"nobody performs {command!r}")
+
+    def _looked_up(self, call_id: CallId, record: OutputRecord | None) -> None:
+        if call_id not in self._lookups:
+            return
+        self._lookups.discard(call_id)
+        if record is None:
+            self._apply(stimuli.OutputsMissing(call_id=call_id))
+        else:
+            self._apply(stimuli.OutputsFound(call_id=call_id, record=record))
+
+    def _release_for(self, call_id: CallId) -> None:
+        """On a thread. The node that waits for it goes on in any case."""
+        try:
+            if self._release_memory is not None:
+                self._release_memory()
+        finally:
+            self.post(self._apply, stimuli.RetryDue(call_id=call_id))
 
     def _tell_of_turn(self) -> None:
         self._turn_is_due = False
@@ -518,6 +635,8 @@ class Engine:
         if isinstance(event, PromptQueued):
             self._entries[event.prompt_id] = QueueEntry(event.prompt_id, event.number, event.prompt, event.extra_data,
                                                         event.outputs)
+        elif isinstance(event, PromptMoved):
+            self._entries[event.prompt_id] = replace(self._entries[event.prompt_id], number=event.number)
         elif isinstance(event, PromptFinished):
             self._ending[event.prompt_id] = self._entries[event.prompt_id]
 
@@ -529,4 +648,6 @@ class Engine:
             self._admitted.pop(prompt_id, None)
             self._entries.pop(prompt_id, None)
             self._ending.pop(prompt_id, None)
+            if self._disk_tier is not None:  # only now: until its end is on record it may be taken up again
+                self._disk_tier.end_job(prompt_id, self._scheduler.heirs_of)
         self._broadcast.publish(event)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 
 from .events import Event, NodeProgressed, ProgressTabled
 
@@ -69,15 +69,28 @@ class EventBroadcast:
     """Hands each event to its listeners, in the order in which they came."""
 
     def __init__(self) -> None:
-        self._listeners: list[Listener] = []
+        self._listeners: list[tuple[Listener, Collection[type[Event]] | None]] = []
+        self._takers: dict[type[Event], list[Listener]] = {}
+        """Of each class of events, as far as there were any. A new list for each change: `publish` may be going
+        through the old one."""
 
-    def add_listener(self, listener: Listener) -> None:
+    def add_listener(self, listener: Listener, kinds: Collection[type[Event]] | None = None) -> None:
         """Have `listener(event)` called, on the loop, for each event. It must not wait; if it raises, it is
-        removed and the error is logged."""
-        self._listeners = [*self._listeners, listener]  # a new list: `publish` may be going through the old one
+        removed and the error is logged.
+
+        :param kinds: classes of the events that it is called for; None for all. Those below them do not count.
+        """
+        self._listeners.append((listener, kinds))
+        self._takers = {}
 
     def remove_listener(self, listener: Listener) -> None:
-        self._listeners = [one for one in self._listeners if one != listener]
+        self._listeners = [one for one in self._listeners if one[0] != listener]
+        self._takers = {}
+
+    def _takers_of(self, kind: type[Event]) -> list[Listener]:
+        takers = self._takers[kind] = [listener for listener, kinds in self._listeners
+                                       if kinds is None or kind in kinds]
+        return takers
 
     def subscribe(self, bound: int = 10_000) -> Subscription:
         subscription = Subscription(self, bound)
@@ -86,7 +99,8 @@ class EventBroadcast:
 
     def publish(self, event: Event) -> None:
         broken: list[Listener] | None = None
-        for listener in self._listeners:
+        kind = event.__class__
+        for listener in self._takers.get(kind) or self._takers_of(kind):
             try:
                 listener(event)
             except Exception:

@@ -11,13 +11,17 @@ from collections.abc import Callable
 from contextvars import Context
 
 from .event_broadcast import REPLACEABLE
-from .events import Event
+from .events import Event, NodeFinished, NodeSaid, NodesCached, NodeShown, NodeStarted, PromptQueued
 from .failpoints import reach
-from .store import JobStore, StoreUnavailable
+from .store import JobStore, StoreRefused, StoreUnavailable
 
 log = logging.getLogger("studio.store")
 
 RETRY_SECONDS = 1.0
+PACE = 0.008
+"""Seconds that events of nodes may wait for more to be written with them. Sockets are written to every 10 ms, too."""
+_CAN_WAIT = frozenset({NodesCached, NodeStarted, NodeFinished, NodeShown, NodeSaid, PromptQueued})
+"""Somebody waits for what the others say: a start, an end, a cancel."""
 
 
 class EventJournal:
@@ -36,6 +40,7 @@ class EventJournal:
         self._batch: list[Event] = []
         self._is_due = False
         """A batch is being written, or will be in a moment."""
+        self._timer: asyncio.TimerHandle | None = None
         self._is_closed = False
         self._last = 0
         """Sequence of the newest event that has to be written."""
@@ -65,7 +70,10 @@ class EventJournal:
             self._untold.append(event)
             self._batch.append(event)
             self._last = event.sequence
-            self._write_soon()
+            if event.__class__ not in _CAN_WAIT:
+                self._write_soon()
+            elif self._timer is None and not self._is_due:
+                self._timer = self._loop.call_later(PACE, self._write_soon, context=self._context)
 
     def when_told(self, function: Callable[[], None]) -> None:
         """Have a function called once all that was published so far is told."""
@@ -83,6 +91,7 @@ class EventJournal:
             return
         if self._trouble is not None:
             raise self._trouble
+        self._write_soon()
         future: asyncio.Future[None] = self._loop.create_future()
         self._asking.add(future)
         self.when_told(lambda: None if future.done() else future.set_result(None))
@@ -94,6 +103,7 @@ class EventJournal:
     async def close(self) -> None:
         """Write and tell what is there, if it can be written at all. What comes afterwards is told, and not kept."""
         while self._untold and self._trouble is None:
+            self._write_soon()
             future: asyncio.Future[None] = self._loop.create_future()
             self._asking.add(future)
             self.when_told(lambda future=future: None if future.done() else future.set_result(None))  # type: ignore[misc]
@@ -107,25 +117,35 @@ class EventJournal:
 
     def _write_soon(self) -> None:
         """Two turns from now: a prompt that starts in the next turn is recorded together with its arrival."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if not self._is_due:
             self._is_due = True
             self._loop.call_soon(self._loop.call_soon, self._write, context=self._context)
 
     def _write(self) -> None:
+        if not self._batch:
+            self._is_due = False
+            return
         batch, self._batch = self._batch, []
         self._store.write(batch, lambda trouble: self._written(batch, trouble))
 
     def _written(self, batch: list[Event], trouble: StoreUnavailable | None) -> None:
-        if trouble is not None:
+        if isinstance(trouble, StoreRefused):  # trying again would hold up everybody for ever
+            log.error("events %d to %d are told and not kept: %s", batch[0].sequence, batch[-1].sequence, trouble)
+        elif trouble is not None:
             self._put_off(batch, trouble)
             return
         if self._trouble is not None:
             log.warning("the store can be written to again")
             self._trouble = None
         self._is_due = False
-        if self._batch:
+        if any(event.__class__ not in _CAN_WAIT for event in self._batch):
             self._is_due = True
             self._write()
+        elif self._batch:
+            self._timer = self._loop.call_later(PACE, self._write_soon, context=self._context)
         reach("before-telling")
         self._tell_up_to(batch[-1].sequence)
 

@@ -31,7 +31,7 @@ from .node_instances import NodeInstances
 from .node_interface import NodeDefinition, revisions_of
 from .node_lanes import CallTimedOut, LoopMailbox, NodeLanes, ThreadLane
 from .node_registry import NodeRegistry
-from .node_values import NodeResult
+from .node_values import NodeResult, OutputRecord
 from .prompt_graph import parse_expansion
 from .signatures import Signature, sign_all
 from .value_size import TakesLong, refuse_what_takes_long
@@ -39,6 +39,7 @@ from .value_size import TakesLong, refuse_what_takes_long
 log = logging.getLogger("studio.nodes")
 
 CONSTRUCTION_THREADS = 4
+COPYING_THREADS = 2
 
 
 class NodeCaller(Protocol):
@@ -55,6 +56,17 @@ class NodeCaller(Protocol):
     def hand_over(self, call_id: CallId, prompt_id: PromptId, node_id: NodeId) -> None: ...
 
 
+class CopiesOutputs(Protocol):
+    """Takes copies of outputs before anybody else has them. Called on any thread but the loop's."""
+
+    after: float
+    """Seconds that a call took, from which its outputs are worth it."""
+
+    def copy(self, record: OutputRecord) -> Any:
+        """None if it is not to be had. Never raises."""
+        ...
+
+
 class _OpenCall(NodeCall):
     """A call from its start to its end."""
 
@@ -66,6 +78,8 @@ class _OpenCall(NodeCall):
     """Its instance is there: what fails from now on fails with its inputs."""
 
     watch: CallWatch | None = None
+    began: float = 0.0
+    """When its own code began, by the caller's clock."""
 
     def __init__(self, command: CallNode | TakeFingerprints | WaitToRetry, node_id: NodeId, definition: NodeDefinition,
                  desk: CallDesk) -> None:
@@ -75,6 +89,17 @@ class _OpenCall(NodeCall):
         self.definition = definition
         self.desk = desk
         self.command = command
+
+
+class AbandonedCall(Struct, frozen=True, kw_only=True):
+    """A call that did not stop when it was cancelled, and still holds its tokens."""
+
+    prompt_id: PromptId
+    node_id: NodeId
+    class_type: str
+    needs: tuple[tuple[str, int], ...]
+    since: float
+    """Seconds, by the caller's clock."""
 
 
 class _Awaited(Struct):
@@ -92,13 +117,17 @@ class LocalNodeCaller:
         goes first.
     :param before_call: called on a thread before plain code of a node runs there.
     :param now: seconds, by the clock that the desk goes by.
+    :param copier: takes copies of the outputs of calls that are worth one.
     """
 
     def __init__(self, *, registry: NodeRegistry, ended: Callable[[stimuli.Stimulus], None],
                  desk: CallDesk, settle: Callable[[NodeCall, Callable[[], None]], None],
                  capacity: Callable[[str], int], settings: CallerSettings,
-                 before_call: Callable[[], None] | None = None, now: Callable[[], float] = time.monotonic) -> None:
+                 before_call: Callable[[], None] | None = None, now: Callable[[], float] = time.monotonic,
+                 copier: CopiesOutputs | None = None) -> None:
         self._now = now
+        self._copier = copier
+        self._copying_lane = ThreadLane("copies", COPYING_THREADS)
         self._registry = registry
         self._tell = ended
         self._desk = desk
@@ -113,6 +142,9 @@ class LocalNodeCaller:
         self._constructions: list[tuple[_OpenCall, asyncio.Future[Any]]] = []
         self._error_lane = ThreadLane("errors", 1)
         self.instances = NodeInstances()
+        self.keeps_instances = True
+        """Whether an instance stays for the next prompt that has its node."""
+        self.abandoned: dict[CallId, AbandonedCall] = {}
         self._call_stopped = asyncio.Event()
         self._open: OpenCalls[_OpenCall] = OpenCalls()
         books_of_open_calls.add(self._open)
@@ -186,11 +218,13 @@ class LocalNodeCaller:
         self.hooks.close()
         self._construction_lane.close()
         self._error_lane.close()
+        self._copying_lane.close()
 
     # -- async nodes --------------------------------------------------------------------------------------------
 
     async def _run_async(self, call: _OpenCall, command: CallNode) -> None:
         definition = call.definition
+        call.began = self._now()
         try:
             instance = call.instance = await self._instance_for(call)
             call.is_constructed = True
@@ -209,7 +243,7 @@ class LocalNodeCaller:
                     results = [None if one.blocker is not None else definition.read_result(value)
                                for one, value in zip(slices, returned, strict=True)]
                 joined = await self._join(definition, slices, results)
-                ending = _returned(call, joined) if joined.expansion is None else await self._expanded(call, joined)
+                ending = await self._returned(call, joined)
         except BaseException as error:
             ending = await self._ending_by(call, error)
         self._end(call, ending)
@@ -333,6 +367,7 @@ class LocalNodeCaller:
         self.mailbox.post(self._plain_done, (call, outcome))
 
     def _call_plain(self, call: _OpenCall) -> "stimuli.CallEnding | Joined | _Awaited":
+        call.began = self._now()
         if call.is_cancelled:
             raise InterruptProcessing
         command = call.command
@@ -361,15 +396,16 @@ class LocalNodeCaller:
             return _Awaited(slices, returned)
         results = [None if one.blocker is not None else definition.read_result(value)
                    for one, value in zip(slices, returned, strict=True)]
-        return join_results(definition, slices, results)
+        joined = join_results(definition, slices, results)
+        if joined.expansion is not None:
+            return joined
+        return _returned(call, joined, self._copy(joined.record) if self._is_worth_a_copy(call) else None)
 
     def _plain_done(self, letter: "tuple[_OpenCall, Any]") -> None:
         """On the loop: a plain call has come back from its thread."""
         call, outcome = letter
         if isinstance(outcome, stimuli.CallEnding):
             self._end(call, outcome)
-        elif isinstance(outcome, Joined) and outcome.expansion is None:
-            self._end(call, _returned(call, outcome))
         elif call.is_cancelled:  # it would go on, on the loop
             if isinstance(outcome, _Awaited):
                 _close_coroutines(outcome.returned)
@@ -401,7 +437,7 @@ class LocalNodeCaller:
                 value = await value
             results.append(definition.read_result(value))
         joined = await self._join(definition, awaited.slices, results)
-        return _returned(call, joined) if joined.expansion is None else await self._expanded(call, joined)
+        return await self._returned(call, joined)
 
     # -- change checks ------------------------------------------------------------------------------------------
 
@@ -415,6 +451,7 @@ class LocalNodeCaller:
                 sign = partial(
                     sign_all, command.sign_order, scope.nodes, {}, run=command.run_label,
                     fingerprints={**command.given, **fingerprints}, revisions=revisions_of(scope.definitions),
+                    codes=command.codes,
                     identities={name: one.has_own_identity for name, one in scope.interfaces.items()})
                 signatures = await self.hooks.compute(sign)
             ending: stimuli.CallEnding = stimuli.FingerprintsTaken(
@@ -437,6 +474,24 @@ class LocalNodeCaller:
             for name in command.unevaluated:  # a tuple tells it from a list with one None in it
                 slices[0].arguments[name] = (None,)
         return slices
+
+    async def _returned(self, call: _OpenCall, joined: Joined) -> stimuli.CallEnding:
+        """The ending of a call that returned, on the loop. A copy of its outputs takes a thread, and is there before
+        the ending is told: a consumer may change them in place."""
+        if joined.expansion is not None:
+            return await self._expanded(call, joined)
+        copy = None
+        if self._is_worth_a_copy(call):
+            copy = await self._copying_lane.call(partial(self._copy, joined.record))
+        return _returned(call, joined, copy)
+
+    def _is_worth_a_copy(self, call: _OpenCall) -> bool:
+        command = call.command
+        return (self._copier is not None and isinstance(command, CallNode) and command.is_worth_a_copy
+                and self._now() - call.began >= self._copier.after)
+
+    def _copy(self, record: OutputRecord) -> Any:
+        return None if self._copier is None else self._copier.copy(record)
 
     async def _expanded(self, call: _OpenCall, joined: Joined) -> stimuli.CallEnding:
         """The ending of a call whose results hold a subgraph: its classes have to be known first."""
@@ -496,6 +551,9 @@ class LocalNodeCaller:
         call.is_abandoned = True
         self._return_instance(call, None)
         self._call_stopped.set()
+        self.abandoned[call.call_id] = AbandonedCall(
+            prompt_id=call.prompt_id, node_id=call.node_id, class_type=call.definition.class_type,
+            needs=call.definition.needs, since=self._now())
         log.warning("node %s (%s) did not stop when it was cancelled; it keeps its tokens until it returns",
                     call.node_id, call.definition.class_type)
         self._tell(stimuli.NodeAbandoned(call_id=call.call_id))
@@ -515,9 +573,12 @@ class LocalNodeCaller:
         self._call_stopped.set()
         told: stimuli.Stimulus = ending
         if call.is_abandoned:
+            self.abandoned.pop(call.call_id, None)
             told = stimuli.CallReturned(call_id=call.call_id)
         else:
-            self._return_instance(call, call.instance)
+            # One whose node is called again with the inputs that it wanted has to be the same all the while.
+            stays = self.keeps_instances or isinstance(ending, stimuli.InputsWanted)
+            self._return_instance(call, call.instance if stays else None)
         if call.has_reported:
             self._settle(call, lambda: self._tell(told))
         else:
@@ -538,8 +599,8 @@ def _close_coroutines(values: Iterable[Any]) -> None:
             value.close()
 
 
-def _returned(call: _OpenCall, joined: Joined) -> stimuli.NodeReturned:
-    return stimuli.NodeReturned(call_id=call.call_id, record=joined.record, blocked=joined.blocked)
+def _returned(call: _OpenCall, joined: Joined, copy: Any) -> stimuli.NodeReturned:
+    return stimuli.NodeReturned(call_id=call.call_id, record=joined.record, blocked=joined.blocked, copy=copy)
 
 
 def _unevaluated_among(answers: Iterable[Any], command: CallNode) -> list[str]:

@@ -196,6 +196,16 @@ def revisions_of(definitions: "Mapping[str, NodeDefinition]") -> dict[str, int]:
     return {name: definition.revision for name, definition in definitions.items() if definition.revision}
 
 
+CodeOf = Callable[["NodeDefinition"], str | None]
+"""Answers what tells the code of a class from other code under the same name, in another process too, or None if
+that cannot be told. Never waits."""
+
+
+def codes_of(definitions: "Mapping[str, NodeDefinition]", code_of: CodeOf | None) -> dict[str, str | None] | None:
+    """The same for several classes; None if nobody is to be asked."""
+    return None if code_of is None else {name: code_of(definition) for name, definition in definitions.items()}
+
+
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class NodeDefinition:
     """One class of nodes, ready to be called."""

@@ -47,6 +47,8 @@ class OutputCache:
         self._storages: dict[int, list[int]] = {}  # identity -> [holders, bytes]
         self._classic: set[Signature] = set()
         self._turn = 0
+        self.on_disk: set[Signature] | None = None
+        """Signatures whose outputs a slower tier has, as far as it has told; None if there is no such tier."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -62,6 +64,10 @@ class OutputCache:
         self._entries.move_to_end(signature)
         entry.used_by = self._turn
         return entry.record
+
+    def lies_on_disk(self, signature: Signature) -> bool:
+        """Whether it is worth while to ask the slower tier."""
+        return self.on_disk is not None and signature in self.on_disk
 
     def store(self, signature: Signature, record: OutputRecord, *, lives_with: Signature | None = None) -> None:
         """Keep outputs.

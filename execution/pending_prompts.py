@@ -4,11 +4,17 @@ Prompts of one line run strictly one after the other, in the order of the queue;
 """
 
 import heapq
-from collections.abc import Collection, Sequence
+import itertools
+import math
+from collections.abc import Collection, Mapping, Sequence
 
 from .identifiers import PromptId
 from .prompt_run import PromptRun
 
+LARGEST_WHOLE = 2**53
+"""From here on not every whole number is one for clients that know floats alone."""
+LARGEST_WHOLE = 2**53
+"""From here on not every whole number is one for clients that know floats alone."""
 _Entry = tuple[tuple[bool, float, int], PromptRun]
 
 
@@ -73,6 +79,35 @@ class PendingPrompts:
                 self._bring_next(line)
         return gone
 
+    def renumber(self, numbers: Mapping[PromptId, int | float]) -> None:
+        """Give prompts that are here other numbers."""
+        for run in self.remove(numbers.keys()):
+            run.number = numbers[run.prompt_id]
+            self.add(run)
+
+    def position_of(self, prompt_id: PromptId) -> int | None:
+        """Its place in the queue, 1 for the next one; None if it is not here."""
+        return next((place for place, run in enumerate(self.in_order(), 1) if run.prompt_id == prompt_id), None)
+
+    def numbers_to_be_at(self, prompt_id: PromptId, position: int) -> Mapping[PromptId, int | float]:
+        """The numbers that bring a prompt to a position: one for itself, and some for those behind it where there is no
+        room between those of its neighbours. Those that come first because they ran before keep their places.
+        """
+        others = [run for run in self.in_order() if run.prompt_id != prompt_id and not run.attempt]
+        ahead = len(self) - len(others) - 1
+        index = min(max(0, position - 1 - ahead), len(others))
+        low = others[index - 1].number if index else None
+        moved = [prompt_id]
+        for run in (*others[index:], None):
+            if run is None or len(moved).bit_count() == 1:  # looked at ever more rarely: they may be thousands
+                found = _numbers_between(low, None if run is None else run.number, len(moved))
+                if found is not None:
+                    return dict(zip(moved, found, strict=True))
+            if run is not None:
+                moved.append(run.prompt_id)
+        order = [*(run.prompt_id for run in others[:index]), *moved]  # the largest numbers that there are
+        return dict(zip(order, range(len(order)), strict=True))
+
     def in_order(self) -> Sequence[PromptRun]:
         """All of them, the next one first, as if none had to wait for its line."""
         if self._in_order is None:
@@ -98,3 +133,25 @@ def _without(gone: Sequence[PromptRun], entries: list[_Entry]) -> list[_Entry]:
     kept = [entry for entry in entries if entry[1].prompt_id not in ids]
     heapq.heapify(kept)
     return kept
+
+
+def _numbers_between(low: float | None, high: float | None, count: int) -> Sequence[int | float] | None:
+    """So many numbers that grow, above one and below the other, whole ones if they fit. None if there is no room."""
+    found: Sequence[int | float]
+    first = 0 if low is None else math.floor(low) + 1
+    if low is None and high is not None:
+        first = math.ceil(high) - count
+    found = range(first, first + count)
+    if not _grows((low, *found, high)):
+        if low is None or high is None:
+            return None
+        step = (high - low) / (count + 1)
+        found = [low + step * (place + 1) for place in range(count)]
+    return found if _grows((low, *found, high)) else None
+
+
+def _grows(numbers: Sequence[float | None]) -> bool:
+    """Whether each is larger than the one before, and a whole one is one that every database and client can hold."""
+    known = [number for number in numbers if number is not None]
+    return all(one < other for one, other in itertools.pairwise(known)) \
+        and all(isinstance(number, float) or abs(number) < LARGEST_WHOLE for number in known)

@@ -44,8 +44,11 @@ def parse_links(inputs: Mapping[str, Any]) -> dict[str, Link]:
     for name, value in inputs.items():
         if value.__class__ is list and len(value) == 2:
             source, slot = value
-            if source.__class__ is str and (slot.__class__ is int or slot.__class__ is float):
-                links[name] = Link(name, NodeId(source), int(slot))
+            if source.__class__ is str:  # not by way of `NodeId`, which is a call, for each link of large graphs
+                if slot.__class__ is int:
+                    links[name] = Link(name, source, slot)  # type: ignore[arg-type]
+                elif slot.__class__ is float:
+                    links[name] = Link(name, source, int(slot))  # type: ignore[arg-type]
     return links
 
 

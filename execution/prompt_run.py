@@ -12,7 +12,7 @@ from .commands import CallPart
 from .errors import DuplicateNodeError, InvariantViolated, NodeNotFoundError
 from .events import NodePlace, Outcome
 from .identifiers import CallId, ClientId, NodeId, PromptId
-from .node_interface import NodeDefinition, NodeInterface, revisions_of
+from .node_interface import CodeOf, NodeDefinition, NodeInterface, codes_of, revisions_of
 from .node_values import NO_SIZE, OutputRecord, ValueSize
 from .output_cache import CacheRule, OutputCache
 from .prompt_graph import GraphNode, Link, order_by_sources, remaining_paths
@@ -27,7 +27,7 @@ class NodeState(IntEnum):
     WAITING = auto()
     """for outputs of others"""
     READY = auto()
-    """for tokens, or for a call that another node started"""
+    """for tokens, for a call that another node started, or while its outputs are looked up"""
     RUNNING = auto()
     EXPANDED = auto()
     """its place was taken by a subgraph, whose outputs it waits for"""
@@ -38,7 +38,8 @@ class NodeState(IntEnum):
 
 _MOVES: Mapping[NodeState, frozenset[NodeState]] = {
     NodeState.WAITING: frozenset({NodeState.READY, NodeState.DONE, NodeState.STOPPED}),
-    NodeState.READY: frozenset({NodeState.RUNNING, NodeState.DONE, NodeState.STOPPED}),
+    # READY -> WAITING: its outputs were looked up and are not there, so its sources are wanted after all.
+    NodeState.READY: frozenset({NodeState.RUNNING, NodeState.DONE, NodeState.STOPPED, NodeState.WAITING}),
     # RUNNING -> READY: a shared call expanded, and this node has to do it by itself.
     NodeState.RUNNING: frozenset({NodeState.DONE, NodeState.EXPANDED, NodeState.WAITING, NodeState.READY,
                                   NodeState.STOPPED}),
@@ -51,9 +52,33 @@ _MOVES: Mapping[NodeState, frozenset[NodeState]] = {
 class NodeRun:
     """One wanted node of one prompt."""
 
-    __slots__ = ("call", "consumers", "definition", "graph_node", "interface", "is_checked", "is_kept", "is_repeat",
-                 "is_root", "missing", "pieces", "pieces_size", "place", "rank", "record", "retries", "run",
-                 "signature", "sources", "state", "story", "ui", "uses_left", "wanted")
+    __slots__ = (
+        "call",
+        "consumers",
+        "definition",
+        "graph_node",
+        "interface",
+        "is_checked",
+        "is_kept",
+        "is_repeat",
+        "is_root",
+        "missing",
+        "pieces",
+        "pieces_size",
+        "place",
+        "rank",
+        "record",
+        "retries",
+        "run",
+        "runs_alone",
+        "signature",
+        "sources",
+        "state",
+        "story",
+        "ui",
+        "uses_left",
+        "wanted",
+    )
 
     def __init__(self, run: "PromptRun", graph_node: GraphNode, definition: NodeDefinition,
                  interface: NodeInterface, place: NodePlace, signature: Signature, rank: int) -> None:
@@ -79,6 +104,8 @@ class NodeRun:
         self.is_root = False
         self.is_repeat = False
         """It ran before in this prompt, and its outputs were let go."""
+        self.runs_alone = False
+        """It ran out of memory once: it has all tokens of its pools when it is called again."""
         self.retries = 0
         """How often it was called again after a transient error."""
         self.is_checked = False
@@ -117,7 +144,8 @@ class CallState(Enum):
 class Call:
     """One call of a node, which several nodes may wait for. The first of them is its owner."""
 
-    __slots__ = ("call_id", "needs", "nodes", "on_lane", "order", "part", "run", "shared_as", "state", "tokens_held")
+    __slots__ = ("call_id", "is_lookup", "needs", "nodes", "on_lane", "order", "part", "run", "shared_as", "state",
+                 "tokens_held")
 
     def __init__(self, call_id: CallId, run: "PromptRun", node: NodeRun | None, needs: Needs, on_lane: bool) -> None:
         self.call_id = call_id
@@ -132,6 +160,8 @@ class Call:
         self.shared_as: Signature | None = None
         self.tokens_held = False
         self.part = CallPart.WHOLE
+        self.is_lookup = False
+        """No code of a node runs: its outputs are looked for in a slower tier of the cache."""
         self.order = 0
         """Calls in the order in which they started."""
 
@@ -139,17 +169,19 @@ class Call:
 class PromptRun:
     """One prompt from its submission to its end."""
 
-    __slots__ = ("arrival", "attempt", "calls", "client_id", "dead_ends", "definitions", "ending", "executed",
-                 "fingerprints", "goes_on_after_errors", "has_failures", "interfaces", "interrupted", "lane_calls",
-                 "line", "movable", "nodes", "number", "order", "outputs", "places", "prompt_id", "remaining_path",
-                 "roots_left", "scope", "shown_at_end", "signatures", "started", "suspects", "waits_for")
+    __slots__ = ("arrival", "attempt", "calls", "client_id", "code_of", "dead_ends", "definitions", "ending",
+                 "executed", "fingerprints", "goes_on_after_errors", "has_failures", "interfaces", "interrupted",
+                 "lane_calls", "line", "movable", "nodes", "number", "order", "outputs", "places", "prompt_id",
+                 "remaining_path", "roots_left", "scope", "shown_at_end", "signatures", "started", "suspects",
+                 "to_look_up", "waits_for")
 
-    def __init__(self, submitted: PromptSubmitted, arrival: int) -> None:
+    def __init__(self, submitted: PromptSubmitted, arrival: int, code_of: CodeOf | None = None) -> None:
         self.prompt_id: PromptId = submitted.prompt_id
         self.client_id: ClientId | None = submitted.client_id
         self.number = submitted.number
         self.line = submitted.line
         self.arrival = arrival
+        self.code_of = code_of
         self.attempt = submitted.attempt
         self.suspects = set(submitted.suspects)
         """Nodes that ran when an earlier process ended, and are not over yet."""
@@ -179,6 +211,8 @@ class PromptRun:
         self.has_failures = False
         self.dead_ends: list[NodeRun] = []
         """Nodes that want outputs of one that has none and never will."""
+        self.to_look_up: list[NodeRun] = []
+        """Nodes whose outputs a slower tier of the cache has: their sources are wanted only if that is not so."""
         self.started = False
         self.ending: Outcome | None = None
         self.interrupted: NodeRun | None = None
@@ -219,7 +253,8 @@ class PromptRun:
     def sign(self, order: Iterable[NodeId]) -> None:
         sign_all(order, self.scope.nodes, self.signatures, fingerprints=self.fingerprints,
                  identities={name: interface.has_own_identity for name, interface in self.interfaces.items()},
-                 revisions=revisions_of(self.definitions), run=self.label)
+                 revisions=revisions_of(self.definitions), codes=codes_of(self.definitions, self.code_of),
+                 run=self.label)
 
     @property
     def label(self) -> str:
@@ -248,6 +283,12 @@ class PromptRun:
                 self._connect(node, link.source, cache, movable)
         if not node.missing:
             movable.append(node)
+        return movable
+
+    def want_sources(self, node: NodeRun, cache: OutputCache) -> list[NodeRun]:
+        """The outputs of a node were looked up in vain. Returns what may move."""
+        movable: list[NodeRun] = []
+        self._want_sources_of([node], cache, movable)
         return movable
 
     def expand(self, node: NodeRun, expanded: NodeExpanded, cache: OutputCache) -> list[NodeRun]:
@@ -408,6 +449,7 @@ class PromptRun:
             node.pieces = ()
         self.nodes.clear()
         self.calls.clear()
+        self.to_look_up = []
         self.interrupted = None
 
     def _record_at(self, node_id: NodeId, cache: OutputCache) -> OutputRecord | None:
@@ -434,8 +476,13 @@ class PromptRun:
         """Want a node and, as far as they are not there, its sources. Iterative: graphs may be deep."""
         pending: list[NodeRun] = []
         first = self._node(node_id, cache, pending)
+        self._want_sources_of(pending, cache, movable)
+        return first
+
+    def _want_sources_of(self, pending: list[NodeRun], cache: OutputCache, movable: list[NodeRun]) -> None:
         for node in pending:  # which grows: level by level, so that what waits for nothing starts in the order written
-            interface, seen = node.interface, set()
+            interface = node.interface
+            seen = {source.place.node_id for source in node.sources} if node.sources else set()
             for link in node.graph_node.links.values():
                 spec = interface.spec(link.name)
                 if spec is not None and spec.is_lazy and link.name not in node.wanted:
@@ -445,14 +492,13 @@ class PromptRun:
                     self._wire(node, self._node(link.source, cache, pending))
             if not node.missing:
                 movable.append(node)
-        return first
 
     def _connect(self, node: NodeRun, source_id: NodeId, cache: OutputCache, movable: list[NodeRun]) -> None:
         self._wire(node, self._want(source_id, cache, movable))
 
     def _node(self, node_id: NodeId, cache: OutputCache, new: list[NodeRun]) -> NodeRun:
         """The run of a node. One that was not wanted before, or whose outputs were let go, is made and put into
-        `new`, unless the cache has its outputs."""
+        `new`, unless the cache has its outputs, or may find them on the disk."""
         known = self.nodes.get(node_id)
         if known is not None and (known.state is not NodeState.DONE or known.record is not None):
             return known
@@ -468,11 +514,13 @@ class PromptRun:
         node.is_kept = cache.rule is not CacheRule.NONE and is_transient(signature)
         self.nodes[node_id] = node
         record = cache.lookup(signature)
-        if record is None:
-            new.append(node)
-        else:
+        if record is not None:
             node.move(NodeState.DONE)
             node.record = record
+        elif cache.lies_on_disk(signature):
+            self.to_look_up.append(node)
+        else:
+            new.append(node)
         return node
 
     def _wire(self, node: NodeRun, source: NodeRun) -> None:

@@ -22,6 +22,7 @@ class ResourcePools:
                 raise ValueError(f"pool {name!r} needs at least one token, not {capacity}")
         self._capacities = dict(capacities)
         self._held: dict[str, int] = {}
+        self._paused: dict[str, str] = {}
 
     def capacity(self, pool: str) -> int:
         return self._capacities.get(pool, DEFAULT_CAPACITY)
@@ -37,7 +38,27 @@ class ResourcePools:
         return None
 
     def can_grant(self, needs: Needs) -> bool:
+        if self._paused and any(pool in self._paused for pool, _ in needs):
+            return False
         return all(self._held.get(pool, 0) + tokens <= self.capacity(pool) for pool, tokens in needs)
+
+    def whole(self, needs: Needs) -> Needs:
+        """All tokens of the pools of these needs: whoever has them is alone there."""
+        return tuple((pool, self.capacity(pool)) for pool, _ in needs)
+
+    def pause(self, pool: str, reason: str) -> None:
+        """Grant nothing of a pool any more. What is held stays held."""
+        self._paused[pool] = reason
+
+    def resume(self) -> bool:
+        """Grant again of all pools. Returns whether one of them was paused."""
+        was_paused, self._paused = bool(self._paused), {}
+        return was_paused
+
+    @property
+    def paused(self) -> Mapping[str, str]:
+        """Pools of which nothing is granted, and why."""
+        return self._paused
 
     def grant(self, needs: Needs) -> None:
         for pool, tokens in needs:

@@ -17,15 +17,18 @@ from .commands import CallPart
 from .errors import DependencyCycleError, ImpossibleResourcesError, InvariantViolated, StudioError
 from .events import NodeError, Outcome
 from .identifiers import CallId, NodeId, PromptId
+from .node_interface import CodeOf, codes_of
 from .node_values import OutputRecord
-from .output_cache import OutputCache
+from .output_cache import CacheRule, OutputCache
 from .pending_prompts import PendingPrompts
 from .prompt_run import Call, CallState, NodeRun, NodeState, PromptRun
 from .resource_pools import Needs, ResourcePools
-from .signatures import Signature
+from .signatures import Signature, is_lasting
 from .token_queues import TokenQueues
 
 MOST_OPEN_PROMPTS = 256
+MOST_MEMORY_FAILURES = 3
+"""Nodes in a row that run out of memory, alone too, before their pool is paused."""
 LONGEST_BACKOFF = 60.0
 """Seconds before a node is tried again, at most."""
 MOST_SIGNED_AT_ONCE = 256
@@ -56,14 +59,19 @@ class SchedulerSettings:
 
 
 class Scheduler:
-    """Decides. See the module's docstring for what it holds."""
+    """Decides. See the module's docstring for what it holds.
 
-    def __init__(self, settings: SchedulerSettings, cache: OutputCache) -> None:
+    :param code_of: asked for the code of classes, if signatures are to mean the same in the next process.
+    """
+
+    def __init__(self, settings: SchedulerSettings, cache: OutputCache, code_of: CodeOf | None = None) -> None:
         self.pools = ResourcePools(settings.pools)
         self.cache = cache
+        self._code_of = code_of
         self._most_busy = settings.max_running_prompts
         self._most_moved = settings.most_moved_at_once
         self._retry_backoff = settings.retry_backoff
+        self._memory_failures: dict[str, int] = {}
         self._moves_left = 0
         self._unmoved: dict[PromptId, PromptRun] = {}  # running ones with nodes that wait for nothing but a turn
         self._most_open = 1 if settings.max_running_prompts == 1 else MOST_OPEN_PROMPTS
@@ -108,6 +116,20 @@ class Scheduler:
         """Pending prompts, the next one first."""
         return [_entry(run) for run in self._pending.in_order()]
 
+    @property
+    def waiting(self) -> int:
+        """Pending prompts."""
+        return len(self._pending)
+
+    def position_of(self, prompt_id: PromptId) -> int | None:
+        """The place of a pending prompt in the queue: 1 is the next one. None if it does not wait."""
+        return self._pending.position_of(prompt_id)
+
+    def is_movable(self, prompt_id: PromptId) -> bool:
+        """Whether it waits, and not at the front because it ran when an earlier process ended."""
+        run = self._runs.get(prompt_id)
+        return run is not None and prompt_id not in self._running and not run.attempt
+
     def place_of(self, prompt_id: PromptId, node_id: NodeId) -> events.NodePlace | None:
         """Where a node of a running prompt stands."""
         run = self._running.get(prompt_id)
@@ -116,9 +138,19 @@ class Scheduler:
     def latest_node(self, prompt_id: PromptId) -> NodeId | None:
         """What to show for the node of a prompt that was started last, if it still runs."""
         run = self._running.get(prompt_id)
-        calls = [] if run is None else [call for call in run.calls.values() if call.state is CallState.RUNNING]
+        calls = [] if run is None else [call for call in run.calls.values()
+                                        if call.state is CallState.RUNNING and not call.is_lookup]
         nodes = [node for call in sorted(calls, key=lambda one: one.order) for node in call.nodes if node.run is run]
         return nodes[-1].place.display_id if nodes else None
+
+    def heirs_of(self, signatures: set[Signature]) -> dict[Signature, PromptId]:
+        """For those of the signatures that a running prompt has, one such prompt."""
+        heirs: dict[Signature, PromptId] = {}
+        for run in self._running.values():
+            if run.ending is None:
+                for signature in signatures.intersection(run.signatures.values()):
+                    heirs.setdefault(signature, run.prompt_id)
+        return heirs
 
     # -- the one way in ---------------------------------------------------------------------------------------
 
@@ -142,7 +174,7 @@ class Scheduler:
     def _prompt_submitted(self, submitted: stimuli.PromptSubmitted) -> None:
         if submitted.prompt_id in self._runs:
             raise InvariantViolated(f"prompt {submitted.prompt_id} is active already")
-        run = PromptRun(submitted, next(self._arrivals))
+        run = PromptRun(submitted, next(self._arrivals), self._code_of)
         self._runs[run.prompt_id] = run
         self._pending.add(run)
         self._announce(events.PromptQueued(
@@ -169,6 +201,21 @@ class Scheduler:
             del self._runs[run.prompt_id]
             self._announce(events.PromptDropped(prompt_id=run.prompt_id, remaining=self.remaining))
         if gone or removed.prompt_ids is None:
+            self._announce(events.QueueChanged(remaining=self.remaining))
+
+    def _pending_moved(self, moved: stimuli.PendingMoved) -> None:
+        prompt_id = moved.prompt_id
+        if not self.is_movable(prompt_id):
+            raise InvariantViolated(f"prompt {prompt_id} cannot be moved")
+        numbers: Mapping[PromptId, int | float] = {}
+        if moved.number is not None:
+            numbers = {prompt_id: moved.number}
+        elif moved.position is not None and moved.position != self.position_of(prompt_id):
+            numbers = self._pending.numbers_to_be_at(prompt_id, moved.position)
+        self._pending.renumber(numbers)
+        for one, number in numbers.items():
+            self._announce(events.PromptMoved(prompt_id=one, number=number))
+        if numbers:
             self._announce(events.QueueChanged(remaining=self.remaining))
 
     def _start_prompts(self, stimulus: stimuli.Stimulus) -> None:
@@ -214,7 +261,8 @@ class Scheduler:
         self._begin(call)
         self._out.append(commands.TakeFingerprints(
             call.call_id, run.prompt_id, asked, run.scope, given=dict(run.fingerprints),
-            sign_order=run.order if is_large else (), run_label=run.label))
+            sign_order=run.order if is_large else (), run_label=run.label,
+            codes=codes_of(run.definitions, run.code_of)))
 
     def _launch(self, run: PromptRun) -> None:
         """Signatures are known now, so it can be told what is cached and what has to run."""
@@ -245,6 +293,8 @@ class Scheduler:
         self._settle(run)
 
     def _pause_requested(self, requested: stimuli.PauseRequested) -> None:
+        if not requested.is_paused:
+            self._resume_pools()
         if self._is_paused is not requested.is_paused:
             self._is_paused = requested.is_paused
             self._announce(events.QueueChanged(remaining=self.remaining))
@@ -294,8 +344,8 @@ class Scheduler:
             prompt_id=run.prompt_id, outcome=run.ending, remaining=self.remaining, executed=run.executed,
             interrupted=place if was_interrupted else None,
             interrupted_type=run.class_of(place.real_id) if was_interrupted else ""))
-        self._out.append(commands.KeepInstances(
-            {node_id: one.class_type for node_id, one in run.scope.nodes.items()}))
+        self._out.append(commands.KeepInstances({} if self.cache.rule is CacheRule.NONE else
+                                                {node_id: one.class_type for node_id, one in run.scope.nodes.items()}))
         run.dissolve()
 
     @staticmethod
@@ -330,6 +380,7 @@ class Scheduler:
         if node.call is not None:  # it goes on, and nobody wants what it returns
             self._let_go(node.call, node)
         run.give_up(node)
+        self._advance(run, [])
         self._settle(run)
 
     def _give_up_dead_ends(self, run: PromptRun) -> None:
@@ -376,7 +427,7 @@ class Scheduler:
         self._settle(run)
 
     def _longest_running(self, run: PromptRun) -> NodeRun | None:
-        running = [call for call in run.calls.values() if call.state is CallState.RUNNING]
+        running = [call for call in run.calls.values() if call.state is CallState.RUNNING and not call.is_lookup]
         if running:
             first = min(running, key=lambda call: call.order)
             return next((node for node in first.nodes if node.run is run), None)
@@ -398,6 +449,7 @@ class Scheduler:
 
     def _forget_unmoved(self, run: PromptRun) -> None:
         run.movable = []
+        run.to_look_up = []
         self._unmoved.pop(run.prompt_id, None)
 
     def _detached(self, call: Call, run: PromptRun) -> None:
@@ -435,6 +487,8 @@ class Scheduler:
 
     def _advance(self, run: PromptRun, movable: list[NodeRun]) -> None:
         """Move on every node of a prompt that waits for nothing, behind those that were put off already."""
+        if run.to_look_up:
+            self._look_up_wanted(run)
         if run.movable:
             run.movable += movable
         else:
@@ -468,22 +522,50 @@ class Scheduler:
             return []
         record = self.cache.lookup(node.signature)
         if record is not None:
-            self._announce_finished(node, record, from_cache=True)
-            return run.complete(node, record)
+            return self._complete(node, record, from_cache=True)
         node.move(NodeState.READY)
         self._call_or_join(node)
         return []
 
     def _call_or_join(self, node: NodeRun) -> None:
         shared = self._shared.get(node.signature)
-        if shared is None or not self._may_share(node):
+        if shared is not None and self._may_share(node):
+            self._join(node, shared)
+        elif self.cache.lies_on_disk(node.signature):
+            self._look_up(node)
+        else:
             self._ask_for_call(node)
-            return
+
+    def _join(self, node: NodeRun, shared: Call) -> None:
         shared.nodes.append(node)
         node.run.calls[shared.call_id] = shared
         node.call = shared
-        if shared.state is CallState.RUNNING:
+        if shared.state is CallState.RUNNING and not shared.is_lookup:
             self._running_now(node, shared)
+
+    def _look_up_wanted(self, run: PromptRun) -> None:
+        """Look for outputs on the disk before anything is done for the sake of what they are made of."""
+        nodes, run.to_look_up = run.to_look_up, []
+        for node in nodes:
+            if node.state is NodeState.WAITING and run.ending is None:
+                node.move(NodeState.READY)
+                # Never a call of its function: that may come to be called for this node, whose sources nobody wants.
+                shared = self._shared.get(node.signature)
+                if shared is not None and shared.is_lookup and self._may_share(node):
+                    self._join(node, shared)
+                else:
+                    self._look_up(node)
+
+    def _look_up(self, node: NodeRun) -> None:
+        """Ask the slower tier of the cache. It is a call without tokens, during which everything else goes on."""
+        call = self._new_call(node.run, node, (), on_lane=False)
+        call.is_lookup = True
+        node.call = call
+        if self._may_share(node) and node.signature not in self._shared:
+            call.shared_as = node.signature
+            self._shared[node.signature] = call
+        self._begin(call)
+        self._out.append(commands.LookUpOutputs(call.call_id, node.run.prompt_id, node.signature))
 
     def _ask_for_call(self, node: NodeRun) -> None:
         definition, needs = node.definition, node.definition.needs
@@ -492,6 +574,8 @@ class Scheduler:
             part = CallPart.FUNCTION if node.is_checked else CallPart.CHECK
         if part is CallPart.CHECK:
             needs = ()
+        elif node.runs_alone:
+            needs = self.pools.whole(needs)
         call = self._new_call(node.run, node, needs, on_lane=not definition.is_async and part is not CallPart.CHECK)
         call.part = part
         node.call = call
@@ -503,9 +587,8 @@ class Scheduler:
         else:
             self._start_call(call)
 
-    @staticmethod
-    def _may_share(node: NodeRun) -> bool:
-        return node.interface.is_shareable and not node.definition.is_output
+    def _may_share(self, node: NodeRun) -> bool:
+        return self.cache.rule is not CacheRule.NONE and node.interface.is_shareable and not node.definition.is_output
 
     def _new_call(self, run: PromptRun, node: NodeRun | None, needs: Needs, on_lane: bool) -> Call:
         call = Call(CallId(next(self._call_ids)), run, node, needs, on_lane)
@@ -531,7 +614,14 @@ class Scheduler:
         inputs, unevaluated = owner.run.inputs_of(owner, self.cache)
         self._out.append(commands.CallNode(
             call.call_id, owner.run.prompt_id, owner.place.node_id, owner.definition, owner.interface,
-            owner.run.scope, inputs, unevaluated, call.part))
+            owner.run.scope, inputs, unevaluated, call.part, self._is_worth_a_copy(owner),
+            is_alone=owner.runs_alone))
+
+    def _is_worth_a_copy(self, node: NodeRun) -> bool:
+        """Whether the slower tier is to have its outputs. What was made with a key of somebody is written nowhere."""
+        return (self.cache.on_disk is not None and is_lasting(node.signature)
+                and node.signature not in self.cache.on_disk
+                and not node.definition.is_output and not node.interface.takes_secrets)
 
     def _begin(self, call: Call) -> None:
         call.state = CallState.RUNNING
@@ -549,8 +639,14 @@ class Scheduler:
         call = self._end(returned.call_id)
         if call is None:
             return
+        if self._memory_failures:
+            for pool, _ in call.needs:
+                self._memory_failures.pop(pool, None)
         record = returned.record
-        self._keep(call.nodes[0], record)
+        owner = call.nodes[0]
+        self._keep(owner, record)
+        if returned.copy is not None:
+            self._out.append(commands.StoreOutputs(owner.run.prompt_id, owner.signature, returned.copy))
         for node in call.nodes:
             for message in returned.blocked:
                 self._announce_blocked(node, message)
@@ -629,12 +725,43 @@ class Scheduler:
                 self._fail(call.run, raised.node_id or call.run.outputs[0], raised.error)
             for node in list(call.nodes):
                 node.call = None
-                if raised.error.is_transient and node.run.ending is None and node.retries < node.definition.retries:
+                if raised.error.out_of_memory and node.run.ending is None and not node.runs_alone:
+                    self._try_alone(node, raised.error)
+                elif raised.error.is_transient and node.run.ending is None and node.retries < node.definition.retries:
                     self._retry_later(node, raised.error)
                 else:
                     self._break(node, raised.error)
+            if raised.error.out_of_memory and any(node.runs_alone and node.call is None for node in call.nodes):
+                self._count_memory_failure(call)
         if raised.error.out_of_memory:  # now: what failed needs its outputs no more
             self._drop_unused()
+
+    def _try_alone(self, node: NodeRun, error: NodeError) -> None:
+        """It ran out of memory: once more, when what is kept has been dropped, and with nothing beside it."""
+        node.runs_alone = True
+        self.cache.drop_unused(self._signatures_in_use())
+        node.move(NodeState.READY)
+        call = self._new_call(node.run, node, (), on_lane=False)
+        node.call = call
+        self._begin(call)
+        self._announce(events.NodeRetried(prompt_id=node.run.prompt_id, place=node.place, error=error, attempt=2,
+                                          most_attempts=2, seconds=0))
+        self._out.append(commands.ReleaseToRetry(call.call_id, node.run.prompt_id))
+
+    def _count_memory_failure(self, call: Call) -> None:
+        """Alone, too, it ran out of memory. What comes next may do no better: somebody has to look."""
+        for pool, _ in call.needs:
+            self._memory_failures[pool] = self._memory_failures.get(pool, 0) + 1
+            if self._memory_failures[pool] >= MOST_MEMORY_FAILURES:
+                self.pools.pause(pool, f"{MOST_MEMORY_FAILURES} nodes in a row ran out of memory, each of them alone, "
+                                       "too. It goes on when the queue is resumed or memory is freed")
+                self._announce(events.QueueChanged(remaining=self.remaining))
+
+    def _resume_pools(self) -> None:
+        self._memory_failures.clear()
+        if self.pools.resume():
+            self._tokens_moved = True
+            self._announce(events.QueueChanged(remaining=self.remaining))
 
     def _retry_later(self, node: NodeRun, error: NodeError) -> None:
         node.retries += 1
@@ -656,6 +783,44 @@ class Scheduler:
         for node in call.nodes:
             self._call_or_join(node)
         self._settle_all(call)
+
+    def _outputs_found(self, found: stimuli.OutputsFound) -> None:
+        call = self._end(found.call_id)
+        if call is None:
+            return
+        self._keep(call.nodes[0], found.record)
+        for node in call.nodes:
+            self._advance(node.run, self._complete(node, found.record, from_cache=True))
+        self._settle_all(call)
+
+    def _outputs_missing(self, missing: stimuli.OutputsMissing) -> None:
+        """They have to be made after all, and what they are made of before them."""
+        call = self._end(missing.call_id)
+        if call is None:
+            return
+        for node in call.nodes:
+            self._outputs_dropped(stimuli.OutputsDropped(signatures=[node.signature]))
+            node.move(NodeState.WAITING)
+            node.call = None
+        for node in list(call.nodes):
+            run = node.run
+            if run.ending is None and node.state is NodeState.WAITING:
+                try:
+                    movable = run.want_sources(node, self.cache)
+                except StudioError as error:
+                    self._break(node, _own_error(error))
+                else:
+                    self._give_up_dead_ends(run)
+                    self._advance(run, movable)
+        self._settle_all(call)
+
+    def _outputs_stored(self, stored: stimuli.OutputsStored) -> None:
+        if self.cache.on_disk is not None:
+            self.cache.on_disk.update(stored.signatures)
+
+    def _outputs_dropped(self, dropped: stimuli.OutputsDropped) -> None:
+        if self.cache.on_disk is not None:
+            self.cache.on_disk.difference_update(dropped.signatures)
 
     def _call_overdue(self, overdue: stimuli.CallOverdue) -> None:
         """It is cancelled as any other call; its node has failed already."""
@@ -707,6 +872,7 @@ class Scheduler:
             self._leave_lane(call)
 
     def _memory_wanted(self, _: stimuli.MemoryWanted) -> None:
+        self._resume_pools()
         self._drop_unused()
 
     def _drop_unused(self) -> None:
@@ -778,8 +944,9 @@ class Scheduler:
         top = node.run.signatures[place.real_id] if place.parent_id is not None else None
         self.cache.store(node.signature, record, lives_with=top)
 
-    def _complete(self, node: NodeRun, record: OutputRecord, ui_was_shown: bool = False) -> list[NodeRun]:
-        self._announce_finished(node, record, from_cache=False, ui_was_shown=ui_was_shown)
+    def _complete(self, node: NodeRun, record: OutputRecord, *, ui_was_shown: bool = False,
+                  from_cache: bool = False) -> list[NodeRun]:
+        self._announce_finished(node, record, from_cache=from_cache, ui_was_shown=ui_was_shown)
         if node.run.suspects:
             node.run.suspects.discard(node.place.node_id)
             self._let_others_start(node.run)
@@ -815,10 +982,14 @@ class Scheduler:
             if call.state is CallState.RUNNING:
                 assert call.nodes or not call.run.started
                 assert bool(call.needs) == call.tokens_held or not call.on_lane
+            if call.is_lookup:
+                assert not call.needs
+                assert all(node.state is NodeState.READY for node in call.nodes)
         for pool, (taken, capacity) in self.pools.snapshot().items():
             assert held.get(pool, 0) == taken <= capacity, pool
         for run in self._running.values():
             run.validate()
+            assert not run.to_look_up
             assert run.lane_calls == lanes.get(run.prompt_id, 0)
             assert run.calls or run.waits_for or run.movable, f"{run.prompt_id} waits for nothing and has not finished"
             for node in run.nodes.values():
@@ -849,10 +1020,15 @@ _HANDLERS: dict[type, Callable[[Scheduler, Any], None]] = {
     stimuli.StartStored: Scheduler._start_stored,
     stimuli.PauseRequested: Scheduler._pause_requested,
     stimuli.RetryDue: Scheduler._retry_due,
+    stimuli.OutputsFound: Scheduler._outputs_found,
+    stimuli.OutputsMissing: Scheduler._outputs_missing,
+    stimuli.OutputsStored: Scheduler._outputs_stored,
+    stimuli.OutputsDropped: Scheduler._outputs_dropped,
     stimuli.CallOverdue: Scheduler._call_overdue,
     stimuli.TurnPassed: Scheduler._turn_passed,
     stimuli.CancelRequested: Scheduler._cancel_requested,
     stimuli.PendingRemoved: Scheduler._pending_removed,
+    stimuli.PendingMoved: Scheduler._pending_moved,
     stimuli.MemoryWanted: Scheduler._memory_wanted,
     stimuli.NodeReturned: Scheduler._node_returned,
     stimuli.NodeExpanded: Scheduler._node_expanded,

@@ -4,6 +4,9 @@ A signature is a digest over the class, its change check, its constants and the 
 is the same in every process and costs linear time however long the chain. `1`, `1.0` and `True` are the same
 constant. What equals nothing, not even itself (NaN, objects that are no plain data), makes a signature *transient*:
 it is unique to its node and its prompt, and so is everything downstream of it.
+
+What code that was loaded anew computes is the same call only within this process, and so is what comes of code of
+which nobody can say whether it is still the same in the next one. All others are *lasting*.
 """
 
 import hashlib
@@ -20,7 +23,7 @@ Signature = NewType("Signature", bytes)
 
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
 _sha256 = hashlib.sha256
-_STABLE, _TRANSIENT = b"s", b"t"
+_STABLE, _OF_THIS_PROCESS, _TRANSIENT = b"s", b"p", b"t"
 _LARGEST = 2**63
 
 
@@ -31,6 +34,11 @@ class _EqualsNothing(Exception):
 def is_transient(signature: Signature) -> bool:
     """Whether nothing outside of its own prompt run can ever have this signature."""
     return signature[:1] == _TRANSIENT
+
+
+def is_lasting(signature: Signature) -> bool:
+    """Whether the same call has this signature in every other process, too."""
+    return signature[:1] == _STABLE
 
 
 def _canonical(value: Any) -> Any:
@@ -60,16 +68,19 @@ def _canonical(value: Any) -> Any:
 
 
 def sign(node: GraphNode, sources: Mapping[NodeId, Signature], *, fingerprint: Any, identity: str | None,
-         run: str, revision: int = 0) -> Signature:
+         run: str, revision: int = 0, code: str | None = "") -> Signature:
     """The signature of a node whose sources are signed already.
 
     :param fingerprint: what its change check answered, or None.
     :param identity: the node's own id where it counts.
     :param run: what makes a transient signature unique: the prompt run.
     :param revision: of the class, if its code was loaded anew: what older code computed is something else.
+    :param code: tells its code from other code under the same name; None if that cannot be told.
     """
-    parts: list[Any] = [[node.class_type, revision] if revision else node.class_type, identity]
+    named = [node.class_type, revision, code or ""] if revision or code else node.class_type
+    parts: list[Any] = [named, identity]
     transient = False
+    lasting = not revision and code is not None
     inputs = node.inputs
     links = node.links
     try:
@@ -81,8 +92,10 @@ def sign(node: GraphNode, sources: Mapping[NodeId, Signature], *, fingerprint: A
                 source = sources.get(link.source)
                 if source is None:  # a link to nowhere never matches anything
                     raise _EqualsNothing
-                if source[:1] == _TRANSIENT:
-                    transient = True
+                kind = source[:1]
+                if kind != _STABLE:
+                    lasting = False
+                    transient = transient or kind == _TRANSIENT
                 parts.append((name, source, link.slot))
             else:
                 value = inputs[name]
@@ -93,20 +106,23 @@ def sign(node: GraphNode, sources: Mapping[NodeId, Signature], *, fingerprint: A
         payload = f"{run}/{node.node_id}".encode(errors="surrogatepass")
     if transient:
         return Signature(_TRANSIENT + _sha256(payload + run.encode(errors="surrogatepass")).digest())
-    return Signature(_STABLE + _sha256(payload).digest())
+    return Signature((_STABLE if lasting else _OF_THIS_PROCESS) + _sha256(payload).digest())
 
 
 def sign_all(order: Iterable[NodeId], nodes: Mapping[NodeId, GraphNode], known: dict[NodeId, Signature], *,
              fingerprints: Mapping[NodeId, Any], identities: Mapping[str, bool],
-             run: str, revisions: Mapping[str, int] | None = None) -> dict[NodeId, Signature]:
+             run: str, revisions: Mapping[str, int] | None = None,
+             codes: Mapping[str, str | None] | None = None) -> dict[NodeId, Signature]:
     """Sign nodes, given sources first, into `known`, which is returned.
 
     :param identities: for each class, whether a node's id counts. One that nobody needs may have failed to say so.
     :param revisions: of classes that were loaded anew.
+    :param codes: for each class what tells its code from other code; not asked for if nothing outlives the process.
     """
     for node_id in order:
         node = nodes[node_id]
         known[node_id] = sign(node, known, fingerprint=fingerprints.get(node_id),
                               identity=node_id if identities.get(node.class_type) else None, run=run,
-                              revision=revisions.get(node.class_type, 0) if revisions else 0)
+                              revision=revisions.get(node.class_type, 0) if revisions else 0,
+                              code=codes.get(node.class_type) if codes is not None else "")
     return known

@@ -68,6 +68,15 @@ class PendingRemoved(Stimulus):
     prompt_ids: Sequence[PromptId] | None
 
 
+class PendingMoved(Stimulus):
+    """A pending prompt wants another place in the queue: by its number, or as the one at a position."""
+
+    prompt_id: PromptId
+    number: int | float | None = None
+    position: int | None = None
+    """1 is the next one to start; one past the end is the last."""
+
+
 class MemoryWanted(Stimulus):
     """Drop what no running prompt holds."""
 
@@ -84,6 +93,8 @@ class NodeReturned(CallEnding):
     record: OutputRecord
     blocked: Sequence[str] = ()
     """Messages of the blockers that kept some index of it from being called."""
+    copy: Any = None
+    """Of its outputs as they are now, for a slower tier of the cache, if that was asked for and makes sense."""
 
 
 class NodeExpanded(CallEnding):
@@ -137,6 +148,28 @@ class FingerprintsTaken(CallEnding):
 
 class RetryDue(CallEnding):
     """The time before a node is tried again is over."""
+
+
+class OutputsFound(CallEnding):
+    """The slower tier of the cache had the outputs that were looked up."""
+
+    record: OutputRecord
+
+
+class OutputsMissing(CallEnding):
+    """It does not have them any more, or they were damaged."""
+
+
+class OutputsStored(Stimulus):
+    """The slower tier has these outputs now."""
+
+    signatures: Sequence[Signature]
+
+
+class OutputsDropped(Stimulus):
+    """It does not have these any more."""
+
+    signatures: Sequence[Signature]
 
 
 class CallOverdue(Stimulus):

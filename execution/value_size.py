@@ -46,6 +46,8 @@ def refuse_what_takes_long(*values: Any) -> None:
         items_left -= 1
         if items_left < 0:
             raise TakesLong
+        if value.__class__ in _SMALL:
+            continue
         if isinstance(value, (list, tuple, set, frozenset, dict)):
             if len(value) > items_left:
                 raise TakesLong
@@ -55,7 +57,7 @@ def refuse_what_takes_long(*values: Any) -> None:
         elif isinstance(value, str):
             if len(value) > _SHORT_TEXT:
                 raise TakesLong
-        elif not (value.__class__ in _SMALL or isinstance(value, (bytes, bytearray, memoryview))
+        elif not (isinstance(value, (bytes, bytearray, memoryview))
                   or hasattr(value, "untyped_storage") or hasattr(value, "__array_interface__")):
             raise TakesLong
 

@@ -10,6 +10,7 @@ from . import (
     asset_routes,
     file_routes,
     internal_routes,
+    job_change_routes,
     job_events,
     job_routes,
     log_routes,
@@ -19,6 +20,7 @@ from . import (
     pack_routes,
     prompt_routes,
     queue_routes,
+    queue_state_routes,
     settings_routes,
     system_routes,
     userdata_routes,
@@ -28,6 +30,8 @@ from .app_keys import (
     CONNECTIONS,
     ENGINE,
     INSTALLED_FILES,
+    JOB_ENDS,
+    JOB_PROGRESS,
     LOG_BOOK,
     LOG_STREAM,
     LOOPBACK_NAMES,
@@ -38,9 +42,12 @@ from .app_keys import (
     PROMPT_GATE,
     QUEUE_ITEMS,
     SETTINGS,
+    SUBMISSIONS,
     WebSettings,
 )
 from .installed_files import InstalledFiles
+from .job_ends import JobEnds
+from .job_progress import JobProgress
 from .log_book import LogBook
 from .log_stream import LogStream, PromptLines
 from .loopback_names import LoopbackNames
@@ -49,6 +56,7 @@ from .optional_middlewares import compress_answers, own_origin_only
 from .pack_files import PackFiles, PackTables
 from .prompt_gate import OpenGate
 from .queue_items import QueueItems
+from .submissions import Submissions
 from .user_accounts import UserAccounts
 from .websocket import ClientConnections
 
@@ -56,7 +64,7 @@ TABLES = (prompt_routes.routes, queue_routes.routes, node_routes.routes, file_ro
           settings_routes.routes, userdata_routes.routes, model_routes.routes, pack_file_routes.routes,
           pack_routes.routes)
 WITHOUT_TWINS = (log_routes.routes, internal_routes.routes, pack_file_routes.static_routes, asset_routes.routes,
-                 job_routes.routes, job_events.routes)
+                 job_routes.routes, job_change_routes.routes, job_events.routes, queue_state_routes.routes)
 """Tables whose paths exist once, as they are written."""
 
 
@@ -79,12 +87,15 @@ def create_app(engine: Engine, settings: WebSettings) -> web.Application:
     app[PACK_TABLES] = PackTables()
     app[PACKS] = pack_routes.Packs()
     app[PROMPT_GATE] = OpenGate()
+    app[SUBMISSIONS] = Submissions(engine, lambda: app[PROMPT_GATE], settings.max_queue)
+    app[JOB_ENDS] = JobEnds(engine)
+    app[JOB_PROGRESS] = JobProgress(engine)
     app[PACK_FILES] = PackFiles(lambda: app[PACK_TABLES], settings.blueprint_directory)
     app[INSTALLED_FILES] = InstalledFiles()
     app[ACCOUNTS] = UserAccounts(settings.user_directory, settings.is_multi_user)
     app[LOG_BOOK] = LogBook() if settings.log_book is None else settings.log_book
     app[LOG_STREAM] = LogStream(app[LOG_BOOK], app[CONNECTIONS])
-    engine.add_listener(PromptLines().take)
+    engine.add_listener(PromptLines().take, PromptLines.KINDS)
     for table in TABLES:
         add_routes(app, table)
     for table in WITHOUT_TWINS:
@@ -92,8 +103,13 @@ def create_app(engine: Engine, settings: WebSettings) -> web.Application:
 
     async def say_goodbye(app: web.Application) -> None:
         app[LOG_STREAM].close()
+        app[JOB_ENDS].close()
         await app[CONNECTIONS].close()
 
+    async def remember(app: web.Application) -> None:
+        await app[CONNECTIONS].remember_ends_before_the_start()
+
+    app.on_startup.append(remember)
     # Not at clean-up, which comes after the server has waited for all handlers, those of sockets among them.
     app.on_shutdown.append(say_goodbye)
     return app

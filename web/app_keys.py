@@ -11,6 +11,8 @@ from execution import Engine
 
 if TYPE_CHECKING:
     from .installed_files import InstalledFiles
+    from .job_ends import JobEnds
+    from .job_progress import JobProgress
     from .log_book import LogBook
     from .log_stream import LogStream
     from .loopback_names import LoopbackNames
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from .pack_routes import Packs
     from .prompt_gate import PromptGate
     from .queue_items import QueueItems
+    from .submissions import Submissions
     from .user_accounts import UserAccounts
     from .websocket import ClientConnections
 
@@ -51,6 +54,8 @@ class WebSettings(Struct, frozen=True, kw_only=True):
     """Gives memory back that nobody holds any more: called on a thread."""
     log_book: "LogBook | None" = None
     """Where log lines were kept so far; None begins a new book."""
+    max_queue: int = 10_000
+    """Prompts that may wait; 0 for any number."""
     feature_flags: Mapping[str, Any] = {}
     """What clients are told beside our own flags, which win."""
     system_facts: Callable[[], Mapping[str, Any]]
@@ -72,5 +77,8 @@ LOG_BOOK: "web.AppKey[LogBook]" = web.AppKey("log_book")
 LOG_STREAM: "web.AppKey[LogStream]" = web.AppKey("log_stream")
 QUEUE_ITEMS: "web.AppKey[QueueItems]" = web.AppKey("queue_items")
 LOOPBACK_NAMES: "web.AppKey[LoopbackNames]" = web.AppKey("loopback_names")
+SUBMISSIONS: "web.AppKey[Submissions]" = web.AppKey("submissions")
+JOB_ENDS: "web.AppKey[JobEnds]" = web.AppKey("job_ends")
+JOB_PROGRESS: "web.AppKey[JobProgress]" = web.AppKey("job_progress")
 PROMPT_GATE: "web.AppKey[PromptGate]" = web.AppKey("prompt_gate")
 """May be set to another gate until the application starts."""

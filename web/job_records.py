@@ -27,9 +27,15 @@ def job_record(entry: HistoryEntry) -> Record:
     record: Record = {"id": entry.prompt_id, "status": entry.state.value, "priority": entry.number}
     if entry.created_at is not None:
         record["create_time"] = entry.created_at
+    record["attempt"] = entry.attempt
+    if entry.retry_of is not None:
+        record["retry_of"] = entry.retry_of
     count = shown_count = 0
     preview: Record | None = None
     if entry.outcome is not None:
+        record["outcome"] = entry.outcome.value
+        if entry.reason:
+            record["reason"] = entry.reason
         if entry.started_at:
             record["execution_start_time"] = entry.started_at
         record["execution_end_time"] = entry.stopped_at
@@ -48,10 +54,17 @@ def detailed_record(entry: HistoryEntry) -> Record:
     """A job with all that is known of it."""
     record = job_record(entry)
     record["workflow"] = {"prompt": entry.prompt, "extra_data": entry.extra_data}
+    record["node_timings"] = {node_id: _timing(*times) for node_id, times in entry.node_times.items()}
+    failures = entry.failures or ([] if entry.failure is None else [entry.failure])
+    record["errors"] = [wire.failure(failure) for failure in failures]
     if entry.outcome is not None:
         record["outputs"] = {node_id: _tidied(shown) for node_id, shown in entry.outputs.items()}
         record["execution_status"] = wire.history_status(entry)
     return record
+
+
+def _timing(began: int, ended: int) -> Record:
+    return {"started_at": began, "ended_at": ended} if ended else {"started_at": began}
 
 
 # -- outputs -------------------------------------------------------------------------------------------------------

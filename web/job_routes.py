@@ -1,24 +1,28 @@
 """Jobs: prompts in the queue, running or in the history, in one list. These paths exist below `/api` alone."""
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 from aiohttp import web
 
-from execution import JobOrder, JobQuery, JobState, PromptId
+from execution import ClientId, JobOrder, JobQuery, JobState, Outcome, PromptId
 
 from . import wire
 from .app_keys import ENGINE
 from .bad_request import BadRequest
-from .job_records import detailed_record, job_record
+from .job_answers import job_not_found, job_response
+from .job_records import job_record
 from .middlewares import encoded_response, json_response, read_command
+
+T = TypeVar("T")
 
 routes = web.RouteTableDef()
 
 _ORDERS = {"created_at": JobOrder.CREATED_AT, "create_time": JobOrder.CREATED_AT,
            "execution_duration": JobOrder.DURATION, "execution_time": JobOrder.DURATION}
 _STATES = {state.value: state for state in JobState}
+_OUTCOMES = {outcome.value: outcome for outcome in Outcome}
 _DIRECTIONS = {"asc": False, "desc": True}
 _LONGEST_ECHO = 200
 """Characters of what was sent that come back in a refusal."""
@@ -58,9 +62,7 @@ async def jobs(request: web.Request) -> web.Response:
 @routes.get("/api/jobs/{prompt_id}")
 async def job(request: web.Request) -> web.Response:
     entry = await request.app[ENGINE].history.job(PromptId(request.match_info["prompt_id"]))
-    if entry is None:
-        return json_response({"error": "Job not found"}, 404)
-    return encoded_response(await asyncio.to_thread(lambda: wire.dumps(detailed_record(entry))))
+    return job_not_found() if entry is None else await job_response(request.app, entry)
 
 
 @routes.post("/api/jobs/{prompt_id}/cancel")
@@ -114,7 +116,8 @@ def query_of(request: web.Request) -> JobQuery:
     :raises JobRefused: a parameter makes no sense.
     """
     said = request.query
-    states = _states(said.get("status", ""))
+    states = _named(said.get("status", ""), _STATES, "status")
+    outcomes = _named(said.get("outcome", ""), _OUTCOMES, "outcome")
     workflow_id = said.get("workflow_id") or None
     order = _ORDERS.get(said.get("sort_by", "created_at").lower())
     if order is None:
@@ -125,19 +128,22 @@ def query_of(request: web.Request) -> JobQuery:
     limit = _integer(said.get("limit"), "limit")
     if limit is not None and limit <= 0:
         raise JobRefused("limit must be a positive integer")
-    return JobQuery(states=states, workflow_id=workflow_id, order=order, descending=descending, limit=limit,
+    client_id = said.get("client_id")
+    return JobQuery(states=states, outcomes=outcomes, workflow_id=workflow_id, order=order, descending=descending,
+                    client_id=ClientId(client_id) if client_id else None, limit=limit,
                     offset=max(0, _integer(said.get("offset"), "offset") or 0))
 
 
-def _states(text: str) -> frozenset[JobState] | None:
+def _named(text: str, known: Mapping[str, T], what: str) -> frozenset[T] | None:
+    """The words of a list with commas; None if it is empty."""
     if not text:
         return None
     named = dict.fromkeys(one for part in text.split(",") if (one := part.strip().lower()))
-    wrong = [one for one in named if one not in _STATES]
+    wrong = [one for one in named if one not in known]
     if wrong:
-        valid = ", ".join(_STATES)
-        raise JobRefused(f"Invalid status value(s): {', '.join(wrong)[:_LONGEST_ECHO]}. Valid values: {valid}")
-    return frozenset(_STATES[one] for one in named)
+        valid = ", ".join(known)
+        raise JobRefused(f"Invalid {what} value(s): {', '.join(wrong)[:_LONGEST_ECHO]}. Valid values: {valid}")
+    return frozenset(known[one] for one in named)
 
 
 def _integer(text: str | None, name: str) -> int | None:

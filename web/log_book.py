@@ -99,7 +99,8 @@ class _LineFormat(logging.Formatter):
     """The message alone, with its level when something is wrong."""
 
     def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
+        is_more = record.exc_info or record.exc_text or record.stack_info
+        text = super().format(record) if is_more else record.getMessage()
         return text if record.levelno < logging.WARNING else f"{record.levelname}: {text}"
 
 

@@ -23,5 +23,19 @@ def configure_logging(options: Namespace) -> None:
         file.setLevel(level)
         handlers.append(file)
     for handler in handlers:
-        handler.setFormatter(logging.Formatter(LINE, "%H:%M:%S" if handler is console else None))
+        handler.setFormatter(_ConsoleLine(LINE, "%H:%M:%S") if handler is console else logging.Formatter(LINE))
     logging.basicConfig(level=min(handler.level for handler in handlers), handlers=handlers)
+
+
+class _ConsoleLine(logging.Formatter):
+    """Asks what time it is once a second: every prompt has two lines."""
+
+    _shown: tuple[int, str | None, str] = (-1, None, "")
+    """Seconds since the epoch, and how they are shown in a format. In one piece: lines come from any thread."""
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        second, shown_as, text = self._shown
+        if second != int(record.created) or shown_as != datefmt:
+            text = super().formatTime(record, datefmt)
+            self._shown = (int(record.created), datefmt, text)
+        return text

@@ -11,6 +11,7 @@ from collections import OrderedDict, deque
 from execution import ClientId, Event, Outcome, PromptFinished, PromptQueued, PromptStarted
 
 from . import wire
+from .frequent_line import FrequentLine
 from .log_book import MOST_LINES, LogBook, LogLine, terminal_size
 from .websocket import ClientConnections
 
@@ -82,21 +83,23 @@ def _frame(lines: list[LogLine], size: dict[str, int] | None) -> bytes:
 
 
 class PromptLines:
-    """Logs when prompts come and how long they took. A listener of the engine."""
+    """Logs when prompts come and how long they took. A listener of the engine, for events of `KINDS`."""
 
+    KINDS = (PromptQueued, PromptStarted, PromptFinished)
     ENDINGS = {Outcome.SUCCEEDED: "executed in", Outcome.FAILED: "failed after", Outcome.INTERRUPTED:
                "interrupted after"}
 
     def __init__(self) -> None:
         self._started_at: dict[str, int] = {}
+        self._line = FrequentLine(log)
 
     def take(self, event: Event) -> None:
         kind = event.__class__
         if kind is PromptQueued:
-            log.info("got prompt")
+            self._line.say("got prompt")
         elif kind is PromptStarted:
             self._started_at[event.prompt_id] = event.at  # type: ignore[attr-defined]
         elif kind is PromptFinished:
             assert isinstance(event, PromptFinished)
             seconds = (event.at - self._started_at.pop(event.prompt_id, event.at)) / 1000
-            log.info("Prompt %s %.2f seconds", self.ENDINGS[event.outcome], seconds)
+            self._line.say("Prompt %s %.2f seconds", self.ENDINGS[event.outcome], seconds)

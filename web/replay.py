@@ -8,7 +8,7 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from execution import ClientId, Engine, LoggedEvent, NodeId, PromptId, PromptQueued
+from execution import ClientId, Engine, LoggedEvent, NodeFailed, NodeId, PromptFinished, PromptId, PromptQueued
 
 from . import wire
 from .bad_request import BadRequest
@@ -22,6 +22,8 @@ log = logging.getLogger("studio.web")
 NOW = -1
 """A client that has seen nothing yet, and wants to be told numbers."""
 EVENTS_AT_ONCE = 500
+RECENT_MS = 10_000
+"""Ends that are this much older than the last event of a process were certainly told."""
 _LARGEST = 2**63 - 1
 
 
@@ -73,6 +75,22 @@ async def _tell_what_was_missed(connection: "ClientConnection", engine: Engine, 
         if not await connection.has_room():
             return False
     return True
+
+
+async def ends_before_the_start(engine: Engine) -> dict[ClientId, list[bytes]]:
+    """Ends of prompts just before the process before this one ended, by client: perhaps they were on record and not
+    told any more, and who waits for them cannot ask."""
+    last = engine.last_before
+    ends: dict[ClientId, list[tuple[int, bytes]]] = {}
+    encoder, latest = FrameEncoder(), 0
+    async for logged in events_between(engine, max(0, last - EVENTS_AT_ONCE), last):
+        latest = max(latest, logged.event.at)
+        if logged.client_id is not None and isinstance(logged.event, (NodeFailed, PromptFinished)):
+            ends.setdefault(logged.client_id, []).extend(
+                (logged.event.at, frame.data) for frame in encoder.encode(logged.event)
+                if frame.audience is not Audience.ALL)
+    return {client_id: kept for client_id, frames in ends.items()
+            if (kept := [frame for at, frame in frames if at >= latest - RECENT_MS])}
 
 
 async def gap_of(engine: Engine, since: int, up_to: int) -> bytes | None:

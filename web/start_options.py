@@ -217,6 +217,8 @@ def build_parser() -> argparse.ArgumentParser:
     queue.add_argument("--keep-history", type=keep_rule, default=keep_rule("30d,2GB"), metavar="AGE,SIZE",
                        help="how long and how much of ended prompts is kept; one of the two or both, or all "
                             "(default 30d,2GB)")
+    queue.add_argument("--max-queue", type=at_least(0, int), default=10_000, metavar="N",
+                       help="prompts that may wait; further ones are answered with 429 (default 10000; 0: any number)")
     queue.add_argument("--on-start", choices=("run", "paused"), default="run",
                        help="whether what is queued runs at once after a start (default run)")
     queue.add_argument("--max-attempts", type=at_least(1, int), default=2, metavar="N",
@@ -232,6 +234,14 @@ def build_parser() -> argparse.ArgumentParser:
     keeping.add_argument("--high-ram", action="store_true", help="the same as --cache-classic")
     keeping.add_argument("--cache-lru", type=at_least(1, int), metavar="N", help="keep the outputs of N nodes")
     keeping.add_argument("--cache-none", action="store_true", help="keep nothing longer than its consumers need it")
+    on_disk = parser.add_argument_group("keeping outputs on disk")
+    on_disk.add_argument("--cache-disk", type=size, default=size("2GB"), metavar="SIZE",
+                         help="outputs that took long are kept in the user folder while their prompt is unfinished, so "
+                              "that it goes on from there after a crash; up to this size (default 2GB; 0: none)")
+    on_disk.add_argument("--cache-disk-after", type=at_least(0, float), default=1.0, metavar="SECONDS",
+                         help="how long a node must have taken for its outputs to be kept there (default 1)")
+    on_disk.add_argument("--cache-disk-keep", action="store_true",
+                         help="they outlive their prompt, and are used by later ones until their nodes' code changes")
     nodes = parser.add_argument_group("nodes and files")
     nodes.add_argument("--disable-all-custom-nodes", action="store_true", help="load no packs")
     nodes.add_argument("--whitelist-custom-nodes", nargs="+", action="extend", default=[], metavar="NAME",

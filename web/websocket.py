@@ -18,7 +18,7 @@ from execution import ClientId, Engine, Event, NodeFailed, NodeId, PromptDropped
 
 from . import wire
 from .bad_request import BadRequest
-from .replay import catch_up, since_of, snapshot_frames
+from .replay import catch_up, ends_before_the_start, since_of, snapshot_frames
 from .wire import Audience, Frame, FrameEncoder
 
 log = logging.getLogger("studio.web")
@@ -296,6 +296,11 @@ class ClientConnections:
         self._missed.move_to_end(client_id)
         if len(self._missed) > _MOST_AWAY:
             self._missed.popitem(last=False)
+
+    async def remember_ends_before_the_start(self) -> None:
+        """Clients that come back to a server that has started again are told the ends that they may have missed."""
+        for client_id, frames in (await ends_before_the_start(self._engine)).items():
+            self._keep_for(client_id, frames)
 
     # -- what packs send of their own ---------------------------------------------------------------------------------
 

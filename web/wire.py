@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
@@ -12,6 +13,7 @@ from msgspec import Struct
 
 from execution import (
     ClientId,
+    Engine,
     Event,
     HistoryEntry,
     NodeBlocked,
@@ -57,7 +59,7 @@ LONGEST_PROMPT_ID = 1000
 FIELDS_BESIDE = ("client_id", "prompt_id", "number", "front", "extra_data", "partial_execution_targets",
                  "on_error", "run_timeout", "idle_timeout", WORKFLOW_METADATA)
 """What a request may have beside its prompt."""
-_RULES = ("on_error", "run_timeout", "idle_timeout")
+_TOLD_APART_BY = ("prompt_id", "number", "front", "on_error", "run_timeout", "idle_timeout")
 _MOST_SECONDS = 10 * 365 * 86_400
 _LONGEST_REASON = 200
 """Characters of an error in a line on a node."""
@@ -148,9 +150,10 @@ def decode_object(body: bytes) -> dict[str, Any]:
 
 
 def decode_submission(body: bytes | dict[str, Any], now_ms: int,
-                      usage_source: str | None = None) -> PromptSubmission:
+                      usage_source: str | None = None, *, may_come_again: bool = False) -> PromptSubmission:
     """The body of POST /prompt, or the object that it held.
 
+    :param may_come_again: it is to be told from other bodies, as one with an id of its own is anyway.
     :raises BadRequest: a field has the wrong type.
     """
     data = decode_json(body) if isinstance(body, bytes) else body
@@ -167,11 +170,10 @@ def decode_submission(body: bytes | dict[str, Any], now_ms: int,
     front = _optional(data, "front", bool, "true or false")
     extra_data = dict(_optional(data, "extra_data", dict, "an object") or {})
     content_key = None
-    if prompt_id is not None:
-        said = [data["prompt"], client_id, extra_data, targets, *_said_rules(data)]
-        content_key = blake2b(dumps(said), digest_size=16).hexdigest()
+    if prompt_id is not None or may_come_again:
+        content_key = digest_of([data["prompt"], client_id, extra_data, targets, *_said(data)])
     rules = _rules(data)
-    secrets = {_SECRET_NAMES[key]: extra_data.pop(key) for key in list(extra_data) if key in _SECRET_NAMES}
+    extra_data, secrets = without_secrets(extra_data)
     if client_id is not None:
         extra_data["client_id"] = client_id
     elif isinstance(extra_data.get("client_id"), str):
@@ -189,6 +191,12 @@ def decode_submission(body: bytes | dict[str, Any], now_ms: int,
         secrets=secrets, targets=targets, content_key=content_key, rules=rules)
 
 
+def without_secrets(extra_data: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What may be shown of it, and the keys and tokens."""
+    return ({key: value for key, value in extra_data.items() if key not in _SECRET_NAMES},
+            {_SECRET_NAMES[key]: value for key, value in extra_data.items() if key in _SECRET_NAMES})
+
+
 def _rules(data: Mapping[str, Any]) -> RunRules:
     """`on_error`, `run_timeout` and `idle_timeout` of a submission."""
     on_error = data.get("on_error")
@@ -198,8 +206,13 @@ def _rules(data: Mapping[str, Any]) -> RunRules:
         run_timeout=_seconds(data, "run_timeout"), idle_timeout=_seconds(data, "idle_timeout")))
 
 
-def _said_rules(data: Mapping[str, Any]) -> list[Any]:
-    return [[name, data[name]] for name in _RULES if data.get(name) is not None]
+def _said(data: Mapping[str, Any]) -> list[Any]:
+    return [[name, data[name]] for name in _TOLD_APART_BY if data.get(name) is not None]
+
+
+def digest_of(value: Any) -> str:
+    """Equal for equal JSON, written in the same order."""
+    return blake2b(dumps(value), digest_size=16).hexdigest()
 
 
 def _seconds(data: Mapping[str, Any], name: str) -> float | None:
@@ -297,6 +310,14 @@ def queue_item(entry: QueueEntry) -> list[Any]:
     return [entry.number, entry.prompt_id, entry.prompt, entry.extra_data, entry.outputs]
 
 
+def busy_pools(engine: Engine) -> dict[str, Any]:
+    """What keeps pools busy though nobody waits for it: `busy`, or nothing if there is none."""
+    found = engine.busy_pools()
+    return {"busy": [{"pool": one.pool, "tokens": one.tokens, "prompt_id": one.prompt_id, "node_id": one.node_id,
+                      "class_type": one.class_type, "seconds": one.seconds, "text": one.sentence}
+                     for one in found]} if found else {}
+
+
 def history_entry(entry: HistoryEntry) -> dict[str, Any]:
     """One prompt as `/history` shows it."""
     return {"prompt": [entry.number, entry.prompt_id, entry.prompt, entry.extra_data, entry.outputs_wanted],
@@ -384,10 +405,15 @@ def message(kind: str, data: Any) -> bytes:
 
 
 def status_message(remaining: int, sid: str | None = None) -> bytes:
-    data: dict[str, Any] = {"status": {"exec_info": {"queue_remaining": remaining}}}
-    if sid is not None:
-        data["sid"] = sid
-    return message("status", data)
+    if sid is None:
+        return _status_of_all(remaining)
+    return message("status", {"status": {"exec_info": {"queue_remaining": remaining}}, "sid": sid})
+
+
+@lru_cache(maxsize=256)
+def _status_of_all(remaining: int) -> bytes:
+    """Three of them are sent for each prompt, to everybody."""
+    return message("status", {"status": {"exec_info": {"queue_remaining": remaining}}})
 
 
 def binary_message(event: int, payload: bytes) -> bytes:

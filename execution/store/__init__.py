@@ -10,6 +10,7 @@ from .job_store import (
     Leftovers,
     LoggedEvent,
     NewJob,
+    StoreRefused,
     StoreUnavailable,
     StoreUnusable,
     UnfinishedJob,
@@ -18,4 +19,5 @@ from .memory_store import MemoryStore
 from .sqlite_store import KeepRule, SqliteStore
 
 __all__ = ["HistoryEntry", "JobOrder", "JobPage", "JobQuery", "JobState", "JobStore", "KeepRule", "Leftovers",
-           "LoggedEvent", "MemoryStore", "NewJob", "SqliteStore", "StoreUnavailable", "StoreUnusable", "UnfinishedJob"]
+           "LoggedEvent", "MemoryStore", "NewJob", "SqliteStore", "StoreRefused", "StoreUnavailable", "StoreUnusable",
+           "UnfinishedJob"]

@@ -1,6 +1,7 @@
 """Which events the log keeps, and how they are written: as JSON, without what the job itself holds."""
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -10,6 +11,11 @@ from .. import events
 from ..events import Event, PromptQueued
 
 T = TypeVar("T")
+
+_DEEPEST = 200
+"""Levels of what is no JSON."""
+_MOST_BITS = 10_000
+"""Of a whole number: longer ones are not turned into digits."""
 
 LOGGED: Mapping[str, type[Event]] = {kind.__name__: kind for kind in (
     events.QueueChanged, events.PromptQueued, events.PromptDropped, events.PromptMoved, events.PromptStarted,
@@ -41,8 +47,44 @@ def encode(value: Any) -> bytes:
     try:
         return msgspec.json.encode(value)
     except (TypeError, ValueError, UnicodeEncodeError, RecursionError, OverflowError):
-        plain = msgspec.to_builtins(value, enc_hook=str, str_keys=True)
-        return json.dumps(plain, default=str, skipkeys=True).encode()
+        return json.dumps(_plain(value, ())).encode()
+
+
+def _plain(value: Any, around: tuple[int, ...]) -> Any:
+    """The same in what JSON has. A name that is no text becomes one; what goes on without end is cut off."""
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, int):
+        return value if value.bit_length() < _MOST_BITS else hex(value)
+    if id(value) in around or len(around) > _DEEPEST:
+        return None
+    inside = (*around, id(value))
+    if isinstance(value, msgspec.Raw):
+        return json.loads(bytes(value))
+    if isinstance(value, msgspec.Struct):
+        return {name: _plain(getattr(value, name), inside) for name in value.__struct_fields__}
+    if isinstance(value, Mapping):
+        return {_name(name): _plain(one, inside) for name, one in list(value.items())}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(one, inside) for one in list(value)]
+    return _text(value)
+
+
+def _name(name: Any) -> str:
+    """As `json.dumps` names None, True and numbers."""
+    if isinstance(name, str):
+        return name
+    known = isinstance(name, (bool, float)) or name is None
+    return json.dumps(name) if known else _text(name)
+
+
+def _text(value: Any) -> str:
+    try:
+        return str(value)
+    except Exception:  # code of others
+        return f"<{type(value).__name__}>"
 
 
 def decode(body: bytes, kind: type[T]) -> T:

@@ -4,7 +4,6 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
 from msgspec import Raw, Struct
 
 from ..events import NodeFailed, NodePlace, Outcome
@@ -13,6 +12,7 @@ from ..run_rules import RunRules
 from .event_codec import decode, encode
 from .job_store import HistoryEntry, JobState, NewJob
 
+_LARGEST = 2**62
 RUNNING, PENDING, ENDED = 0, 1, 2
 """Ranks."""
 
@@ -48,13 +48,25 @@ def insertion_of(job: NewJob, run: int) -> dict[str, Any]:
     entry = job.entry
     extra_data = encode(entry.extra_data)
     return {
-        "prompt_id": entry.prompt_id, "run": run, "state": JobState.PENDING.value, "rank": PENDING,
-        "position": entry.number, "client_id": entry.client_id, "number": entry.number, "line": job.line,
-        "retry_of": entry.retry_of, "workflow_id": entry.workflow_id, "created_at": entry.created_at or 0,
+        "prompt_id": _whole_text(entry.prompt_id), "run": run, "state": JobState.PENDING.value, "rank": PENDING,
+        "position": _number(entry.number), "client_id": _whole_text(entry.client_id), "number": _number(entry.number),
+        "line": _whole_text(job.line),
+        "retry_of": entry.retry_of, "workflow_id": _whole_text(entry.workflow_id),
+        "created_at": int(_number(entry.created_at or 0)),
         "queued_at": entry.queued_at, "content_key": job.content_key, "idempotency_key": job.idempotency_key,
         "had_secrets": job.had_secrets, "targets": None if job.targets is None else encode(job.targets),
         "rules": encode(job.rules), "outputs_wanted": encode(entry.outputs_wanted), "extra_data": extra_data,
         "submitted": job.submitted, "bytes": len(job.submitted) + len(extra_data)}
+
+
+def _whole_text(text: str | None) -> str | None:
+    """Without halves of characters, which packs may bring along and no file takes."""
+    return None if text is None else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def _number(number: int | float) -> int | float:
+    """A number as the database has them: whole ones of 64 bits."""
+    return number if -_LARGEST <= number <= _LARGEST else float(max(-_LARGEST, min(_LARGEST, number)))
 
 
 def ending_of(entry: HistoryEntry, position: int, submitted: bytes | None = None) -> dict[str, Any]:
@@ -76,8 +88,9 @@ def entry_of(row: sqlite3.Row | tuple[Any, ...]) -> HistoryEntry:
     known = decode(details or _WITHOUT_DETAILS, Details)
     return HistoryEntry(
         prompt_id=PromptId(prompt_id), run=run, client_id=None if client_id is None else ClientId(client_id),
-        number=number, prompt=Raw(submitted if prompt is None else prompt), extra_data=msgspec.json.decode(extra_data),
-        outputs_wanted=msgspec.json.decode(outputs_wanted), queued_at=queued_at, started_at=started_at,
+        number=number, prompt=Raw(submitted if prompt is None else prompt),
+        extra_data=decode(extra_data, dict[str, Any]), outputs_wanted=decode(outputs_wanted, list[Any]),
+        queued_at=queued_at, started_at=started_at,
         ended_at=ended_at, outcome=None if outcome is None else Outcome(outcome), attempt=attempt,
         is_cancelled=bool(is_cancelled), retry_of=None if retry_of is None else PromptId(retry_of),
         **{name: getattr(known, name) for name in _DETAILS})
@@ -87,6 +100,6 @@ def new_job_of(row: sqlite3.Row | tuple[Any, ...]) -> NewJob:
     """All that is needed to submit the job of a row again."""
     line, content_key, had_secrets, targets, rules, idempotency_key = row[16:]
     return NewJob(
-        entry=entry_of(row), submitted=row[13], targets=None if targets is None else msgspec.json.decode(targets),
+        entry=entry_of(row), submitted=row[13], targets=None if targets is None else decode(targets, list[Any]),
         line=line, content_key=content_key, had_secrets=bool(had_secrets), rules=decode(rules, RunRules),
         idempotency_key=idempotency_key)

@@ -40,6 +40,10 @@ class StoreUnavailable(StudioError):
     """Nothing can be written now: the disk is full, say. What was accepted before is kept; what asks now is not."""
 
 
+class StoreRefused(StoreUnavailable):
+    """This change cannot be written as it is, now or later. Others can."""
+
+
 class StoreUnusable(StudioError):
     """The store cannot be opened: another process has it, it is damaged, or a newer version has written it. A sentence
     for whoever starts the server."""
@@ -139,6 +143,9 @@ class JobQuery(Struct, frozen=True, kw_only=True):
     states: frozenset[JobState] | None = None
     """None for any."""
     workflow_id: str | None = None
+    client_id: ClientId | None = None
+    outcomes: frozenset[Outcome] | None = None
+    """None for any, and for jobs that have none yet."""
     order: JobOrder = JobOrder.CREATED_AT
     descending: bool = True
     offset: int = 0

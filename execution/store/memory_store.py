@@ -162,7 +162,9 @@ def _find(query: JobQuery, still_open: Sequence[HistoryEntry], ended: Sequence[H
     active = {entry.prompt_id for entry in still_open}
     found = [entry for entry in (*running, *pending, *(one for one in ended if one.prompt_id not in active))
              if (query.states is None or entry.state in query.states)
-             and (query.workflow_id is None or entry.workflow_id == query.workflow_id)]
+             and (query.workflow_id is None or entry.workflow_id == query.workflow_id)
+             and (query.client_id is None or entry.client_id == query.client_id)
+             and (query.outcomes is None or entry.outcome in query.outcomes)]
     if query.order is JobOrder.DURATION:
         found.sort(key=lambda entry: entry.duration, reverse=query.descending)
     else:

@@ -23,6 +23,7 @@ from .job_store import HistoryEntry, JobState, NewJob
 log = logging.getLogger("studio.store")
 
 _SET_FACT = "INSERT INTO facts VALUES (?, ?) ON CONFLICT DO UPDATE SET value = max(value, excluded.value)"
+_LARGEST_NUMBER = 2**53
 _OPEN = "prompt_id = :prompt_id AND rank < 2"
 
 
@@ -33,17 +34,20 @@ class AddJob:
 
     def __init__(self, job: NewJob) -> None:
         self._job = job
+        self.run = 1
+        """Known once it was applied."""
 
     def apply(self, db: sqlite3.Connection) -> None:
         prompt_id = self._job.entry.prompt_id
         (last,) = db.execute("SELECT max(run) FROM jobs WHERE prompt_id = ?", (prompt_id,)).fetchone()
         if last is not None:
             db.execute("UPDATE jobs SET is_newest = 0 WHERE prompt_id = ? AND is_newest", (prompt_id,))
-        values = insertion_of(self._job, (last or 0) + 1)
+        self.run = (last or 0) + 1
+        values = insertion_of(self._job, self.run)
         names = ", ".join(values)
         db.execute(f"INSERT INTO jobs ({names}) VALUES ({', '.join(f':{name}' for name in values)})", values)
         number = self._job.entry.number
-        if isinstance(number, int):
+        if isinstance(number, int) and abs(number) < _LARGEST_NUMBER:
             db.execute(_SET_FACT, ("next_number", abs(number) + 1))
 
 
@@ -123,7 +127,7 @@ class DeleteHistory:
 
     def apply(self, db: sqlite3.Connection) -> None:
         if self._prompt_ids is None:
-            db.execute("DELETE FROM jobs WHERE rank = ?", (ENDED,))
+            db.execute(f"DELETE FROM jobs WHERE rank = {ENDED}")
         else:
             db.executemany("DELETE FROM jobs WHERE prompt_id = ? AND rank = ?",
                            [(prompt_id, ENDED) for prompt_id in self._prompt_ids])
@@ -133,10 +137,9 @@ def prune(db: sqlite3.Connection, ended_before: int | None, most_bytes: int | No
     """Drop what is older, and the oldest of what is more, than is kept. Open jobs stay."""
     db.execute("BEGIN IMMEDIATE")
     try:
-        if ended_before is not None:
-            db.execute("DELETE FROM jobs WHERE rank = ? AND ended_at < ?", (ENDED, ended_before))
-        if most_bytes is not None:
-            _drop_oldest(db, most_bytes)
+        last = _last_to_drop(db, ended_before, most_bytes)
+        if last is not None:
+            db.execute(f"DELETE FROM jobs WHERE rank = {ENDED} AND position <= ?", (last,))
         row = db.execute("SELECT sequence FROM events ORDER BY sequence DESC LIMIT 1 OFFSET ?",
                          (most_events,)).fetchone()
         if row is not None:
@@ -149,13 +152,16 @@ def prune(db: sqlite3.Connection, ended_before: int | None, most_bytes: int | No
     db.execute("PRAGMA incremental_vacuum(1000)")
 
 
-def _drop_oldest(db: sqlite3.Connection, most_bytes: int) -> None:
-    (total,) = db.execute("SELECT coalesce(sum(bytes), 0) FROM jobs WHERE rank = ?", (ENDED,)).fetchone()
-    if total <= most_bytes:
-        return
+def _last_to_drop(db: sqlite3.Connection, ended_before: int | None, most_bytes: int | None) -> int | None:
+    """The position of the youngest job that is not kept, if there is one. They are dropped in the order of their ends."""
+    surplus = -1
+    if most_bytes is not None:
+        (total,) = db.execute(f"SELECT coalesce(sum(bytes), 0) FROM jobs WHERE rank = {ENDED}").fetchone()
+        surplus = total - most_bytes
     last = None
-    for position, size in db.execute("SELECT position, bytes FROM jobs WHERE rank = ? ORDER BY position", (ENDED,)):
-        last, total = position, total - size
-        if total <= most_bytes:
+    for position, ended_at, size in db.execute(
+            f"SELECT position, ended_at, bytes FROM jobs WHERE rank = {ENDED} ORDER BY position"):
+        if surplus <= 0 and (ended_before is None or ended_at >= ended_before):
             break
-    db.execute("DELETE FROM jobs WHERE rank = ? AND position <= ?", (ENDED, last))
+        last, surplus = position, surplus - size
+    return last

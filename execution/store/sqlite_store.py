@@ -6,41 +6,40 @@ One thread writes, a few read; the loop never waits for the disk. What is writte
 
 import asyncio
 import sqlite3
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from queue import Empty, LifoQueue
 from typing import Any, TypeVar
 
+import msgspec
 from msgspec import Struct
 
 from ..clock import Clock, SystemClock
-from ..events import Event, NodeFinished, NodeShown, NodeStarted
+from ..events import Event, NodeFailed, NodeFinished, NodeShown, NodeStarted
 from ..identifiers import ClientId, NodeId, PromptId
 from ..node_lanes import ThreadLane
 from .event_codec import decode_event
 from .job_rows import COLUMNS, PENDING, RUNNING, entry_of, new_job_of
 from .job_store import (
-    MOST_ENTRIES,
     HistoryEntry,
-    JobOrder,
     JobPage,
     JobQuery,
     Leftovers,
     LoggedEvent,
     NewJob,
     StoreUnavailable,
+    StoreUnusable,
     UnfinishedJob,
 )
 from .open_jobs import OpenJobs
 from .sqlite_changes import AddJob, DeleteHistory, WriteEvents, prune
-from .sqlite_file import BUSY_SECONDS, MIGRATIONS, close_file, open_file
+from .sqlite_file import BUSY_SECONDS, MIGRATIONS, close_file, damaged, open_file
+from .sqlite_lists import find, history_of, history_page
 from .sqlite_writer import SqliteWriter
 
 T = TypeVar("T")
 
 READERS = 3
-_LARGEST = 2**63 - 1
 PRUNE_SECONDS = 60.0
 """Between two looks for what is older than is kept."""
 MOST_EVENTS = 200_000
@@ -93,8 +92,12 @@ class SqliteStore:
     def _open_now(self) -> tuple[sqlite3.Connection, Leftovers]:
         path = self._path
         db = open_file(path, self._migrations, self._busy_seconds)
-        leftovers = _leftovers_in(db)
-        db.close()
+        try:
+            leftovers = _leftovers_in(db)
+        except (sqlite3.DatabaseError, msgspec.MsgspecError, ValueError) as error:
+            raise StoreUnusable(damaged(path, str(error))) from None
+        finally:
+            db.close()
         return _writing(path, self._busy_seconds), leftovers
 
     async def close(self) -> None:
@@ -110,7 +113,7 @@ class SqliteStore:
                 return
 
     def _prune_now_and_then(self, db: sqlite3.Connection) -> None:
-        now = time.monotonic()
+        now = self._clock.monotonic()
         if now - self._pruned_at >= PRUNE_SECONDS:
             self._pruned_at = now
             self.prune_on(db)
@@ -123,7 +126,9 @@ class SqliteStore:
     # -- writing ----------------------------------------------------------------------------------------------------
 
     async def add(self, job: NewJob) -> None:
-        await self._writer.put_and_wait(AddJob(job))
+        change = AddJob(job)
+        await self._writer.put_and_wait(change)
+        job.entry.run = change.run
         self._open.expect(job.entry)
 
     def take(self, event: Event) -> None:
@@ -159,7 +164,13 @@ class SqliteStore:
     def _delete(self, change: DeleteHistory) -> "asyncio.Future[None]":
         self._leaving.append(change)
         future = asyncio.ensure_future(self._writer.put_and_wait(change))
-        future.add_done_callback(lambda _: self._leaving.remove(change))
+
+        def done(_: "asyncio.Future[None]") -> None:
+            self._leaving.remove(change)
+            if not future.cancelled():
+                future.exception()  # nobody may be waiting for it
+
+        future.add_done_callback(done)
         return future
 
     # -- reading ----------------------------------------------------------------------------------------------------
@@ -183,20 +194,20 @@ class SqliteStore:
                 self._idle.put(db)
 
     async def get(self, prompt_id: PromptId) -> HistoryEntry | None:
-        return next(iter(await self._read(lambda db: _history_of(db, prompt_id))), None)
+        return next(iter(await self._read(lambda db: history_of(db, prompt_id))), None)
 
     async def runs(self, prompt_id: PromptId) -> Sequence[HistoryEntry]:
-        return await self._read(lambda db: _history_of(db, prompt_id)[::-1])
+        return await self._read(lambda db: history_of(db, prompt_id)[::-1])
 
     async def entries(self, limit: int | None = None, offset: int | None = None) -> Sequence[HistoryEntry]:
-        return await self._read(lambda db: _history_page(db, limit, offset))
+        return await self._read(lambda db: history_page(db, limit, offset))
 
     def history_now(self, prompt_id: PromptId | None = None) -> Sequence[HistoryEntry]:
         leaving = list(self._leaving)  # whoever cannot await deleting cannot wait for it either
         if prompt_id is not None:
-            found = self._read_now(lambda db: _history_of(db, prompt_id)[:1])
+            found = self._read_now(lambda db: history_of(db, prompt_id)[:1])
         else:
-            found = self._read_now(lambda db: _history_page(db, None, None))
+            found = self._read_now(lambda db: history_page(db, None, None))
         return [entry for entry in found if not any(one.concerns(entry.prompt_id) for one in leaving)]
 
     async def job(self, prompt_id: PromptId) -> HistoryEntry | None:
@@ -217,7 +228,17 @@ class SqliteStore:
         return new_job_of(rows[0]) if rows else None
 
     async def find_jobs(self, query: JobQuery) -> JobPage:
-        return await self._read(lambda db: _find(db, query))
+        page = await self._read(lambda db: find(db, query))
+        # The rows of open jobs do not say what they have shown so far.
+        return JobPage([entry if entry.outcome is not None else self._as_it_is(entry) for entry in page.jobs],
+                       page.total)
+
+    def _as_it_is(self, entry: HistoryEntry) -> HistoryEntry:
+        known = self._open.get(entry.prompt_id)
+        if known is None or known.outcome is not None or known.run != entry.run:
+            return entry
+        known.started_at = entry.started_at  # both from one moment, or the list would not fit its filter
+        return known
 
     async def events_since(self, sequence: int, limit: int,
                            prompt_id: PromptId | None = None) -> Sequence[LoggedEvent]:
@@ -231,6 +252,7 @@ def _writing(path: Path, busy_seconds: float) -> sqlite3.Connection:
     """The connection of the writer's thread, which is another one than that which opens it."""
     writer = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
     writer.execute("PRAGMA synchronous = FULL")
+    writer.execute("PRAGMA wal_autocheckpoint = 8000")  # pages: 32 MB, most of which are written over many times
     writer.execute("PRAGMA foreign_keys = ON")
     return writer
 
@@ -245,43 +267,6 @@ def _rows(db: sqlite3.Connection, rest: str, *values: Any) -> list[tuple[Any, ..
 def _fact(db: sqlite3.Connection, name: str) -> int:
     row = db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
     return 0 if row is None else int(row[0])
-
-
-def _history_of(db: sqlite3.Connection, prompt_id: PromptId) -> list[HistoryEntry]:
-    """The newest first."""
-    return [entry_of(row) for row in _rows(db, "WHERE prompt_id = ? AND has_history ORDER BY run DESC", prompt_id)]
-
-
-def _history_page(db: sqlite3.Connection, limit: int | None, offset: int | None) -> list[HistoryEntry]:
-    newest = ("JOIN (SELECT prompt_id AS id, max(run) AS last FROM jobs WHERE has_history GROUP BY prompt_id) "
-              "ON prompt_id = id AND run = last")
-    most = MOST_ENTRIES if limit is None else min(limit, MOST_ENTRIES)
-    offset = offset if offset is None else min(offset, _LARGEST)
-    if offset is None:
-        rows = _rows(db, f"{newest} ORDER BY position DESC LIMIT ?", most)[::-1]
-    else:
-        rows = _rows(db, f"{newest} ORDER BY position LIMIT ? OFFSET ?", most, offset)
-    return [entry_of(row) for row in rows]
-
-
-_KEYS = {JobOrder.CREATED_AT: "created_at", JobOrder.DURATION: "duration"}
-
-
-def _find(db: sqlite3.Connection, query: JobQuery) -> JobPage:
-    where, values = ["is_newest"], []
-    if query.states is not None:
-        where.append(f"state IN ({', '.join('?' * len(query.states))})")
-        values += [state.value for state in sorted(query.states)]
-    if query.workflow_id is not None:
-        where.append("workflow_id = ?")
-        values.append(query.workflow_id)
-    condition = " AND ".join(where)
-    (total,) = db.execute(f"SELECT count(*) FROM jobs WHERE {condition}", values).fetchone()
-    direction = "DESC" if query.descending else "ASC"
-    rows = _rows(db, f"WHERE {condition} ORDER BY {_KEYS[query.order]} {direction}, rank, position, key "
-                     "LIMIT ? OFFSET ?", *values, -1 if query.limit is None else min(query.limit, _LARGEST),
-                 min(query.offset, _LARGEST))
-    return JobPage([entry_of(row) for row in rows], total)
 
 
 def _events(db: sqlite3.Connection, sequence: int, limit: int, prompt_id: PromptId | None) -> list[LoggedEvent]:
@@ -316,7 +301,7 @@ def _unfinished(db: sqlite3.Connection, row: tuple[Any, ...]) -> UnfinishedJob:
         event = logged.event
         if isinstance(event, NodeStarted):
             open_nodes[event.place.node_id] = None
-        elif isinstance(event, (NodeFinished, NodeShown)):  # the latter goes on as a subgraph
+        elif isinstance(event, (NodeFinished, NodeShown, NodeFailed)):  # the latter goes on as a subgraph
             open_nodes.pop(event.place.node_id, None)
     return UnfinishedJob(job=job, open_nodes=list(open_nodes), is_cancelled=job.entry.is_cancelled)
 

@@ -11,7 +11,7 @@ from queue import Empty, SimpleQueue
 from typing import Protocol
 
 from ..failpoints import reach
-from .job_store import StoreUnavailable
+from .job_store import StoreRefused, StoreUnavailable
 from .sqlite_file import trouble_of
 
 log = logging.getLogger("studio.store")
@@ -76,7 +76,7 @@ class SqliteWriter:
             if self._changes.empty():
                 try:
                     self._aside(self._db)
-                except sqlite3.Error:
+                except Exception:  # its thread must not end: every change would wait for ever
                     log.warning("old entries of the store could not be dropped", exc_info=True)
         self._finish(self._db)
 
@@ -101,7 +101,7 @@ class SqliteWriter:
             if len(group) > 1:  # one of them cannot be written as it is: the others need not suffer for it
                 return [trouble for one in group for trouble in self._write([one])]
             log.exception("a change cannot be written to the store")
-            return [StoreUnavailable(f"the store refuses it: {error}")]
+            return [StoreRefused(f"the store refuses it: {error}")]
         return [None] * len(group)
 
     def _commit(self, changes: Sequence[Change]) -> None:

@@ -79,7 +79,8 @@ def _outputs(node: Any) -> list[io.Output]:
 def members_of(node_id: str, node: Any) -> dict[str, Any]:
     """What makes a schema class of a built-in node whose function is a class method: its hooks, under their names."""
     function = getattr(node, node.FUNCTION).__func__
-    hooks: dict[str, Any] = {_HOOKS[name]: classmethod(getattr(node, name).__func__) for name in _HOOKS if hasattr(node, name)}
+    hooks: dict[str, Any] = {name: classmethod(getattr(node, ours).__func__)
+                             for ours, name in _HOOKS.items() if hasattr(node, ours)}
     return {"define_schema": classmethod(lambda cls: schema_of(node_id, node)),
             "execute": classmethod(_executes(function, _hidden_of(node, function))), **hooks}
 

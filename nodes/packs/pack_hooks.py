@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from concurrent.futures import CancelledError, Future
 from contextvars import copy_context
+from operator import is_not
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 
@@ -56,6 +57,7 @@ _REPLACEABLE = {
 }
 ORIGINALS = {owner: {name: owner.__dict__[name] for name in names} for owner, names in _REPLACEABLE.items()}
 _OF_A_RUN = ("__init__", "execute", "execute_async", "handle_execution_error", "reset", "add_message")
+_ORIGINALS_OF_A_RUN = tuple(ORIGINALS[PromptExecutor][name] for name in _OF_A_RUN)
 _OF_A_NODE = frozenset({NodeStarted, NodeProgressed, NodeFinished})
 
 
@@ -64,8 +66,8 @@ def is_replaced(owner: type, name: str, instance: Any = None) -> bool:
     object there is."""
     if instance is not None and name in vars(instance):
         return True
-    base = next(one for one in owner.__mro__ if one in ORIGINALS)
-    return getattr(owner, name) is not ORIGINALS[base][name]
+    originals = ORIGINALS.get(owner) or next(ORIGINALS[one] for one in owner.__mro__ if one in ORIGINALS)
+    return getattr(owner, name) is not originals[name]
 
 
 def restore_originals() -> None:
@@ -158,7 +160,7 @@ class PackHooks:
                 self._server.number = max(self._server.number, abs(event.number) + 1)
             case PromptStarted():
                 executor = self._names.get("PromptExecutor", PromptExecutor)
-                if any(_is_replaced_there(executor, name) for name in _OF_A_RUN):
+                if _runs_otherwise(executor):
                     end = self._ends[event.prompt_id] = self._held[event.prompt_id] = Future()
                     _RunOfPack(executor, self._server, self._items[event.prompt_id],
                                lambda: self._let_go(event.prompt_id, end)).start()
@@ -320,11 +322,14 @@ class PackHooks:
         return accepted
 
 
-def _is_replaced_there(owner: Any, name: str) -> bool:
-    """The same for what packs see as a class: they may have put a class of their own there, or anything."""
-    if isinstance(owner, type) and issubclass(owner, PromptExecutor):
-        return is_replaced(owner, name)
-    return callable(owner)
+def _runs_otherwise(executor: Any) -> bool:
+    """Whether something of what packs see as the executor was replaced: they may have put a class of their own there,
+    or anything."""
+    if executor is PromptExecutor:  # by far the most frequent case
+        return any(map(is_not, map(executor.__dict__.get, _OF_A_RUN), _ORIGINALS_OF_A_RUN))
+    if isinstance(executor, type) and issubclass(executor, PromptExecutor):
+        return any(is_replaced(executor, name) for name in _OF_A_RUN)
+    return callable(executor)
 
 
 def _error_of(entry: HistoryEntry) -> dict[str, Any] | None:

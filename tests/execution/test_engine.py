@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from contextvars import copy_context
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -1100,6 +1101,60 @@ async def test_an_instance_is_made_off_the_loop_and_kept_for_its_node_id(is_asyn
         assert len(Instance.made) == 2, "another id, another instance"
         await studio.run({"1": node("Instanced", x=10), "2": shows("1")})
         assert len(Instance.made) == 3, "a prompt without the pair ended in between"
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_without_a_cache_equal_nodes_each_run_and_no_instance_stays(is_async: bool) -> None:
+    async with running(instanced(is_async), cache=OutputCache(CacheRule.NONE)) as studio:
+        prompt = {"1": node("Instanced", x=1), "2": node("Instanced", x=1), "3": shows("1", "2")}
+        for made in (2, 4):
+            shown = await studio.shown_by(prompt)
+            assert shown["3"] == {"from_1": [1], "from_2": [1]}
+            assert len(Instance.made) == made
+
+
+async def test_without_a_cache_running_prompts_share_no_call() -> None:
+    gate = GatedNode("Gate", create=Instance)
+    async with running(gate, cache=OutputCache(CacheRule.NONE)) as studio:
+        prompts = [await studio.submit({"1": node("Gate", x=1), "2": shows("1")}) for _ in range(2)]
+        await gate.arrived(2)
+        assert len(Instance.made) == 2
+        gate.open()
+        for prompt_id in prompts:
+            await studio.events.end_of(prompt_id)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_without_a_cache_a_node_that_wants_inputs_is_called_again_on_the_same_instance(is_async: bool) -> None:
+    async def gives() -> int:
+        return 5
+
+    class Asks:
+        made = 0
+
+        def __init__(self) -> None:
+            type(self).made += 1
+            self.asked = False
+
+        def wants(self, x: Any = None) -> list[str]:
+            self.asked = True
+            return ["x"]
+
+        async def wants_later(self, x: Any = None) -> list[str]:
+            return self.wants(x)
+
+        def works(self, x: int) -> bool:
+            return self.asked
+
+    check = Asks.wants_later if is_async else Asks.wants
+    asks = replace(define("Asks", lambda: None, create=Asks, bind=lambda one: one.works,
+                          optional={"x": ("*", {"lazy": True})}, lazy_check=check),
+                   lazy_check=lambda one: one.wants_later if is_async else one.wants)
+    async with running(define("Gives", gives), asks, cache=OutputCache(CacheRule.NONE)) as studio:
+        prompt = {"1": node("Gives"), "2": node("Asks", x=["1", 0]), "3": shows("2")}
+        for made in (1, 2):
+            assert (await studio.shown_by(prompt))["3"] == {"from_2": [True]}
+            assert Asks.made == made
 
 
 async def test_freeing_memory_drops_the_instances() -> None:

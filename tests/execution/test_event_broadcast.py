@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from execution import Event, NodeId, NodePlace, NodeProgressed, PromptId, PromptStarted, QueueChanged
+from execution import Event, NodeId, NodePlace, NodeProgressed, PromptDropped, PromptId, PromptStarted, QueueChanged
 from execution.event_broadcast import EventBroadcast, SubscriberTooSlow, Subscription
 
 PLACE = NodePlace(NodeId("1"), NodeId("1"), None, NodeId("1"))
@@ -123,3 +123,34 @@ async def test_a_listener_can_be_removed_twice() -> None:
     broadcast.remove_listener(heard.append)
     broadcast.publish(PromptStarted(prompt_id=PromptId("p"), remaining=1))
     assert heard == []
+
+
+def test_a_listener_hears_of_the_kinds_that_it_asked_for() -> None:
+    broadcast = EventBroadcast()
+    few: list[Event] = []
+    everything: list[Event] = []
+    broadcast.add_listener(few.append, (QueueChanged, PromptDropped))
+    broadcast.publish(QueueChanged(remaining=1))
+    broadcast.add_listener(everything.append)  # while what goes to whom is known already
+    broadcast.publish(QueueChanged(remaining=2))
+    broadcast.publish(PromptStarted(prompt_id=PromptId("p"), remaining=2))
+    broadcast.publish(PromptDropped(prompt_id=PromptId("p")))
+    broadcast.remove_listener(few.append)
+    broadcast.publish(QueueChanged(remaining=3))
+    assert [type(event) for event in few] == [QueueChanged, QueueChanged, PromptDropped]
+    assert [type(event) for event in everything] == [QueueChanged, PromptStarted, PromptDropped, QueueChanged]
+
+
+def test_a_listener_of_some_kinds_that_fails_is_removed_too(caplog: pytest.LogCaptureFixture) -> None:
+    broadcast = EventBroadcast()
+    calls: list[Event] = []
+
+    def fail(event: Event) -> None:
+        calls.append(event)
+        raise ValueError("on purpose")
+
+    broadcast.add_listener(fail, (QueueChanged,))
+    for remaining in range(2):
+        broadcast.publish(QueueChanged(remaining=remaining))
+    assert len(calls) == 1
+    assert "a listener failed on QueueChanged" in caplog.text

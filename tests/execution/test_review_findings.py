@@ -510,6 +510,9 @@ def test_running_out_of_memory_frees_what_the_failed_prompt_computed_too() -> No
     driver = started({"1": node("Async"), "2": node("Async", a=["1", 0]), "3": show("2")})
     driver.return_(driver.call_of("p0", "1"))
     driver.fail(driver.call_of("p0", "2"), out_of_memory=True)
+    (once_more,) = driver.open
+    driver.retry(once_more)
+    driver.fail(driver.call_of("p0", "2"), out_of_memory=True)
     assert len(driver.cache) == 0
 
 

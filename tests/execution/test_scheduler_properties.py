@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from execution import CacheRule, NodeFinished, NodeId, NodeStarted, Outcome, OutputCache, commands, stimuli
 from execution.prompt_graph import GraphNode, Link, is_link, parse_links
+from execution.signatures import Signature, sign_all
 from tests.support.random_graphs import (
     CLASSES,
     EXPANDERS,
@@ -63,6 +64,8 @@ class Chaos:
                 driver.pass_turn()
             elif driver.abandoned:
                 driver.code_returned(self._pick(sorted(driver.abandoned)))
+            elif driver.scheduler.pools.paused:
+                driver.apply(stimuli.PauseRequested(is_paused=False))
             elif driver.unfinished():
                 raise AssertionError(f"nothing can happen any more, but these wait: {driver.unfinished()}")
 
@@ -81,6 +84,10 @@ class Chaos:
                 driver.apply(stimuli.MemoryWanted())
             case 78 | 79 if driver.abandoned:
                 driver.code_returned(self._pick(sorted(driver.abandoned)))
+            case 66 | 67 if driver.to_write:
+                driver.write_outputs()
+            case 68 if driver.disk:
+                driver.drop_outputs(self._pick(sorted(driver.disk)), is_told=self._one_in(2))
             case 69 | 70 if driver.open:
                 driver.be_overdue(self._pick(sorted(driver.open)))
             case 80:
@@ -90,6 +97,12 @@ class Chaos:
         driver, call = self.driver, self.driver.open[call_id]
         if isinstance(call, commands.StoreStart):
             driver.start_recorded(call_id)
+            return
+        if isinstance(call, commands.LookUpOutputs):
+            driver.end_cancelled(call_id) if call_id in driver.cancelled else driver.look_up(call_id)
+            return
+        if isinstance(call, commands.ReleaseToRetry):
+            driver.retry(call_id)
             return
         if isinstance(call, commands.WaitToRetry):
             driver.end_cancelled(call_id) if call_id in driver.cancelled else driver.retry(call_id)
@@ -177,17 +190,17 @@ def several(strategy: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[li
 
 @FEW
 @given(st.data(), several(prompts(min_nodes=3)), CACHES, st.sampled_from([4, 2, 1]), st.sampled_from([32, 1, 2]),
-       st.booleans(), st.sets(st.integers(0, 3)), st.sets(st.integers(0, 3)))
+       st.booleans(), st.sets(st.integers(0, 3)), st.sets(st.integers(0, 3)), st.booleans())
 def test_whatever_happens_every_prompt_ends_once_and_nothing_is_left(
         data: st.DataObject, submissions: list[stimuli.PromptSubmitted], cache: Any, max_running: int,
-        most_moved: int, records_at_once: bool, requeued: set[int], go_on: set[int]) -> None:
+        most_moved: int, records_at_once: bool, requeued: set[int], go_on: set[int], has_disk: bool) -> None:
     for index, submitted in enumerate(submissions):
         submitted.goes_on_after_errors = index in go_on
     for index in requeued & set(range(len(submissions))):  # they ran when the process before this one ended
         submissions[index].attempt = 1
         submissions[index].suspects = list(submissions[index].scope.nodes)[:1]
     driver = SchedulerDriver(max_running_prompts=max_running, cache=cache(), most_moved_at_once=most_moved,
-                             records_at_once=records_at_once)
+                             records_at_once=records_at_once, has_disk=has_disk)
     Chaos(data, driver, submissions).run()
     driver.check_nothing_is_left()
 
@@ -219,19 +232,32 @@ def test_each_call_gets_the_values_that_the_graph_says_shared_and_cached_or_not(
 
 
 @FEWER
-@given(st.data(), st.one_of(
-    st.tuples(prompts(classes=(*SIMPLE, "Named"), max_nodes=10), st.just(CacheRule.BYTES)),
-    # Without a cache, what a lazy input wants may be gone already: it is kept for consumers known so far.
-    st.tuples(prompts(classes=("Async", "Plain", "Cpu", "Both"), max_nodes=10), st.just(CacheRule.NONE))))
-def test_equal_nodes_of_a_prompt_are_called_once(
-        data: st.DataObject, prompt_and_rule: tuple[dict[str, Any], CacheRule]) -> None:
-    prompt, rule = prompt_and_rule
-    driver = SchedulerDriver(cache=OutputCache(rule))
+@given(st.data(), prompts(classes=(*SIMPLE, "Named"), max_nodes=10))
+def test_equal_nodes_of_a_prompt_are_called_once(data: st.DataObject, prompt: dict[str, Any]) -> None:
+    driver = SchedulerDriver(cache=OutputCache(CacheRule.BYTES))
     run_undisturbed(data, driver, [submission_of(prompt, "p")])
     returned = [call.node_id for call in driver.returned_by.values()]
     for group in equal_nodes(prompt):
         if prompt[next(iter(group))]["class_type"] not in SHOWING:
             assert sum(node_id in group for node_id in returned) <= 1
+
+
+@FEWER
+# What a lazy input wants may be gone already: it is kept for consumers known so far.
+@given(st.data(), prompts(classes=("Async", "Plain", "Cpu", "Both"), max_nodes=10))
+def test_without_a_cache_every_node_that_is_needed_is_called_once(data: st.DataObject, prompt: dict[str, Any]) -> None:
+    driver = SchedulerDriver(cache=OutputCache(CacheRule.NONE))
+    run_undisturbed(data, driver, [submission_of(prompt, "p")])
+    returned = sorted(call.node_id for call in driver.returned_by.values())
+    assert returned == sorted(set(returned))
+    needed = {node_id for node_id, one in prompt.items() if one["class_type"] in SHOWING}
+    to_see = list(needed)
+    while to_see:
+        for value in prompt[to_see.pop()]["inputs"].values():
+            if is_link(value) and value[0] not in needed:
+                needed.add(value[0])
+                to_see.append(value[0])
+    assert returned == sorted(needed)
 
 
 @FEWER
@@ -247,6 +273,50 @@ def test_what_one_prompt_computed_no_later_prompt_computes_again(
         assert driver.outcome_of(again.prompt_id) is Outcome.SUCCEEDED
     called_again = [call for call in driver.calls[calls:] if not depends_on_nan(call.scope.nodes, call.node_id)]
     assert called_again == []
+
+
+@FEWER
+@given(st.data(), several(prompts(classes=(*SIMPLE, "Named"))), CACHES, st.sampled_from([32, 1]),
+       st.sets(st.integers(0, 30)), st.sets(st.integers(0, 30)))
+def test_after_a_restart_only_what_did_not_reach_the_disk_is_computed_again(
+        data: st.DataObject, submissions: list[stimuli.PromptSubmitted], cache: Any, most_moved: int,
+        lost: set[int], damaged: set[int]) -> None:
+    before = SchedulerDriver(cache=cache(), has_disk=True)
+    run_undisturbed(data, before, submissions, computed=True)
+    while before.to_write:
+        before.write_outputs()
+    after = SchedulerDriver(cache=cache(), most_moved_at_once=most_moved, has_disk=True)
+    after.disk = {signature: outputs for index, (signature, outputs) in enumerate(sorted(before.disk.items()))
+                  if index not in lost}
+    after.apply(stimuli.OutputsStored(signatures=list(after.disk)))
+    for index, signature in enumerate(list(after.disk)):
+        if index in damaged:  # nobody knows yet
+            after.drop_outputs(signature, is_told=False)
+    undamaged = set(after.disk)
+    again = [submission_of(one.scope.submitted, f"{one.prompt_id} again")  # type: ignore[arg-type]
+             for one in submissions]
+    run_undisturbed(data, after, again, computed=True)
+    assert all(after.outcome_of(one.prompt_id) is Outcome.SUCCEEDED for one in again)
+    for call in after.returned_by.values():
+        assert call.node_id in needed_without(undamaged, after.submitted[call.prompt_id])
+        given_values = {name: values[0] for name, values in call.inputs.items()}
+        assert same(given_values, expected_inputs(call.scope.nodes, call.node_id))
+    after.check_nothing_is_left()
+
+
+def needed_without(known: set[Signature], submitted: stimuli.PromptSubmitted) -> set[NodeId]:
+    """Nodes that are on a way to an output, with none in between or itself whose outputs are known."""
+    scope = submitted.scope
+    signatures = sign_all(submitted.order, scope.nodes, {}, fingerprints={}, run="",
+                          identities={name: one.has_own_identity for name, one in scope.interfaces.items()})
+    needed: set[NodeId] = set()
+    pending = list(submitted.outputs)
+    while pending:
+        node_id = pending.pop()
+        if node_id not in needed and signatures[node_id] not in known:
+            needed.add(node_id)
+            pending += [link.source for link in scope.nodes[node_id].links.values()]
+    return needed
 
 
 @FEWER
@@ -286,7 +356,9 @@ def run_undisturbed(data: st.DataObject, driver: SchedulerDriver, submissions: l
         else:
             call_id = data.draw(st.sampled_from(sorted(driver.open)))
             call = driver.open[call_id]
-            if isinstance(call, commands.TakeFingerprints):
+            if isinstance(call, commands.LookUpOutputs):
+                driver.look_up(call_id)
+            elif isinstance(call, commands.TakeFingerprints):
                 driver.take_fingerprints(call_id, {node_id: [1] for node_id in call.node_ids})
             elif wanted := [name for name in wanted_by(call.scope.nodes[call.node_id]) if name in call.unevaluated]:
                 driver.want(call_id, wanted)

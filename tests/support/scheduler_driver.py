@@ -29,9 +29,11 @@ from execution.identifiers import CallId, NodeId, PromptId
 from execution.node_values import OutputRecord
 from execution.prompt_graph import GraphNode, Link
 from execution.scheduler import Scheduler, SchedulerSettings
+from execution.signatures import Signature, is_lasting
 from tests.support.random_graphs import OUTPUTS_OF_A_NODE, POOLS
 
-AnyCall = commands.CallNode | commands.TakeFingerprints | commands.StoreStart | commands.WaitToRetry
+AnyCall = (commands.CallNode | commands.TakeFingerprints | commands.StoreStart | commands.WaitToRetry
+           | commands.LookUpOutputs | commands.ReleaseToRetry)
 
 
 class SchedulerDriver:
@@ -39,12 +41,20 @@ class SchedulerDriver:
 
     :param cache: by default one in which everything has room.
     :param records_at_once: starts of prompts are on record as soon as they are told; else `start_recorded` says when.
+    :param has_disk: the cache has a slower tier. It never writes or drops by itself: `write_outputs` and `drop_outputs`
+        say when.
     """
 
     def __init__(self, *, max_running_prompts: int = 4, cache: OutputCache | None = None,
-                 most_moved_at_once: int = 32, records_at_once: bool = True) -> None:
+                 most_moved_at_once: int = 32, records_at_once: bool = True, has_disk: bool = False) -> None:
         self._records_at_once = records_at_once
         self.cache = OutputCache() if cache is None else cache  # an empty one is false
+        if has_disk:
+            self.cache.on_disk = set()
+        self.disk: dict[Signature, tuple[Any, ...]] = {}
+        """What the slower tier has."""
+        self.to_write: list[commands.StoreOutputs] = []
+        """What it was given and has not written yet."""
         self.scheduler = Scheduler(
             SchedulerSettings(max_running_prompts=max_running_prompts, pools=POOLS,
                               most_moved_at_once=most_moved_at_once), self.cache)
@@ -92,7 +102,7 @@ class SchedulerDriver:
         self.returned_by[call_id] = call
         self.values[self.owner[call_id], call.node_id] = outputs
         self.apply(stimuli.NodeReturned(call_id=call_id, record=OutputRecord(tuple([value] for value in outputs)),
-                                        blocked=list(blocked)))
+                                        blocked=list(blocked), copy=outputs if call.is_worth_a_copy else None))
 
     def fail(self, call_id: CallId, out_of_memory: bool = False, is_transient: bool = False) -> None:
         call = self._ended(call_id)
@@ -150,6 +160,28 @@ class SchedulerDriver:
         self._ended(call_id)
         self.apply(stimuli.RetryDue(call_id=call_id))
 
+    def write_outputs(self) -> None:
+        """The slower tier has written what it was given first."""
+        stored = self.to_write.pop(0)
+        self.disk[stored.signature] = stored.copy
+        self.apply(stimuli.OutputsStored(signatures=[stored.signature]))
+
+    def drop_outputs(self, signature: Signature, is_told: bool = True) -> None:
+        """It has lost them, and says so, or not: a file that is damaged, say."""
+        del self.disk[signature]
+        if is_told:
+            self.apply(stimuli.OutputsDropped(signatures=[signature]))
+
+    def look_up(self, call_id: CallId) -> None:
+        """Outputs were looked up."""
+        call = self._ended(call_id)
+        assert isinstance(call, commands.LookUpOutputs)
+        outputs = self.disk.get(call.signature)
+        if outputs is None:
+            self.apply(stimuli.OutputsMissing(call_id=call_id))
+        else:
+            self.apply(stimuli.OutputsFound(call_id=call_id, record=OutputRecord(tuple([one] for one in outputs))))
+
     def be_overdue(self, call_id: CallId) -> None:
         """A call takes longer than it may."""
         self.apply(stimuli.CallOverdue(call_id=call_id, error=NodeError(
@@ -171,8 +203,15 @@ class SchedulerDriver:
                     self._check_call(command)
                     self.calls.append(command)
                     self._took_on(command)
-                case commands.TakeFingerprints() | commands.WaitToRetry():
+                case commands.TakeFingerprints() | commands.WaitToRetry() | commands.ReleaseToRetry():
                     self._took_on(command)
+                case commands.LookUpOutputs():
+                    assert self.cache.on_disk is not None
+                    assert command.signature in self.cache.on_disk
+                    self._took_on(command)
+                case commands.StoreOutputs():
+                    assert is_lasting(command.signature)
+                    self.to_write.append(command)
                 case commands.StoreStart(call_id):
                     self._took_on(command)
                     starts.append(call_id)
@@ -286,7 +325,7 @@ class SchedulerDriver:
             if isinstance(call, commands.CallNode) and call.call_id not in self.left_lane \
                     and call.part is not commands.CallPart.CHECK:
                 for pool, tokens in call.definition.needs:
-                    held[pool] += tokens
+                    held[pool] += POOLS[pool] if call.is_alone else tokens
         assert {pool: taken for pool, (taken, _) in self.scheduler.pools.snapshot().items()} == held
 
     # -- looking ------------------------------------------------------------------------------------------------

@@ -41,9 +41,11 @@ def said_why(answer: Answer) -> str:
 @shared_loop
 @settings(many, max_examples=120)
 @given(st.dictionaries(
-    st.sampled_from(["status", "workflow_id", "sort_by", "sort_order", "limit", "offset", "after", "x"]),
+    st.sampled_from(["status", "outcome", "client_id", "workflow_id", "sort_by", "sort_order", "limit", "offset",
+                     "after", "x"]),
     TEXT | st.integers().map(str) | st.floats().map(str)
-    | st.sampled_from(["pending", "completed,failed", "asc", "DESC", "created_at", "execution_time", "-0", "1_0", "٣"]),
+    | st.sampled_from(["pending", "completed,failed", "succeeded", ",", "asc",
+                       "DESC", "created_at", "execution_time", "-0", "1_0", "٣"]),
     max_size=5))
 @example({"limit": "9" * 4301})
 @example({"offset": "-" + "9" * 4301})

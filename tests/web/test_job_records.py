@@ -79,12 +79,13 @@ def test_whatever_nodes_show_can_be_told(outputs: Any) -> None:
 
 def test_a_job_that_is_open_has_no_times_and_no_outputs() -> None:
     entry = ended({"9": {"images": [FILE]}}, outcome=None, ended_at=0, started_at=12)
-    assert job_record(entry) == {"id": "p", "status": "in_progress", "priority": 4, "create_time": 10,
+    assert job_record(entry) == {"id": "p", "status": "in_progress", "priority": 4, "create_time": 10, "attempt": 0,
                                  "outputs_count": 0, "previewable_outputs_count": 0}
     entry.started_at = 0
     assert detailed_record(entry) == {
-        "id": "p", "status": "pending", "priority": 4, "create_time": 10, "outputs_count": 0,
-        "previewable_outputs_count": 0, "workflow": {"prompt": {"1": {}}, "extra_data": {"create_time": 10}}}
+        "id": "p", "status": "pending", "priority": 4, "create_time": 10, "attempt": 0, "outputs_count": 0,
+        "previewable_outputs_count": 0, "node_timings": {}, "errors": [],
+        "workflow": {"prompt": {"1": {}}, "extra_data": {"create_time": 10}}}
 
 
 def test_a_job_that_failed_has_its_error_and_that_ends_it() -> None:

@@ -44,7 +44,7 @@ async def test_a_list_holds_what_waits_what_runs_and_what_was(serve: Any) -> Non
         assert list(by_id) == [done, failed, "runs", "waits"]
         assert {one: record["status"] for one, record in by_id.items()} == {
             done: "completed", failed: "failed", "runs": "in_progress", "waits": "pending"}
-        assert set(by_id["waits"]) == {"id", "status", "priority", "create_time", "outputs_count",
+        assert set(by_id["waits"]) == {"id", "status", "priority", "create_time", "attempt", "outputs_count",
                                        "previewable_outputs_count"} == set(by_id["runs"])
         assert by_id["runs"]["priority"] == 7.0
         assert (by_id[done]["workflow_id"], by_id[done]["outputs_count"]) == ("w1", 0)
@@ -165,7 +165,10 @@ async def test_cancelling_what_runs_what_waits_and_what_is_over(serve: Any) -> N
         await live.blocked(prompt_id="runs")
         await live.accepted(echo(1), prompt_id="waits")
         assert (await live.post("/api/jobs/waits/cancel", b"")).json() == {"cancelled": True}
-        assert (await live.get("/api/jobs/waits")).status == 404
+        gone = (await live.get("/api/jobs/waits")).json()
+        assert (gone["status"], gone["outcome"], gone["attempt"]) == ("cancelled", "cancelled", 0)
+        assert "execution_start_time" not in gone
+        assert (await live.get("/api/jobs/runs")).json()["status"] == "in_progress", "nothing happened to that one"
         assert (await live.get("/history/waits")).json() == {}
         assert (await live.get("/prompt")).json() == {"exec_info": {"queue_remaining": 1}}
         assert (await live.post("/api/jobs/runs/cancel", b"anything")).json() == {"cancelled": True}
@@ -185,7 +188,8 @@ async def test_cancelling_several_at_once(serve: Any) -> None:
         assert (answer.status, answer.json()) == (200, {"cancelled": True})
         assert (await live.finished("stays"))["status"]["completed"], "what was next has run"
         assert {one["id"]: one["status"] for one in (await live.get("/api/jobs")).json()["jobs"]} == {
-            "runs": "cancelled", "stays": "completed"}
+            "runs": "cancelled", "stays": "completed", "b": "cancelled", WAITS: "cancelled"}
+        assert set((await live.get("/history")).json()) == {"runs", "stays"}
         for job_ids in ([], ["b", "runs", "unknown"]):
             answer = await live.post("/api/jobs/cancel", {"job_ids": job_ids})
             assert (answer.status, answer.json()) == (200, {"cancelled": False})

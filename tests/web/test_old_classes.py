@@ -15,7 +15,7 @@ from web.app import create_app
 from web.app_keys import PACK_TABLES, WebSettings
 from web.old_classes import replace_old_classes
 from web.pack_files import PackTables
-from web.prompt_routes import LARGE_BODY
+from web.submission_requests import LARGE_BODY
 
 KNOWN = {"BlurV2", "Show"}
 BLUR = {"new_node_id": "BlurV2", "old_node_id": "OldBlur", "old_widget_ids": ["radius"],

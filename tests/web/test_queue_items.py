@@ -92,9 +92,9 @@ async def test_a_large_queue_is_joined_on_a_thread(serve: Any, monkeypatch: pyte
     threads = set()
     joined = queue_items._joined
 
-    def watched(running: Any, pending: Any) -> bytes:
+    def watched(*parts: Any) -> bytes:
         threads.add(threading.get_ident())
-        return joined(running, pending)
+        return joined(*parts)
 
     monkeypatch.setattr(queue_items, "_joined", watched)
     async with serve(max_running_prompts=1) as live:

@@ -2,6 +2,15 @@
 
 import { parseLooseJson } from "./loose_json.js";
 
+const PATIENCE = 20_000; // ms; a listing that takes longer will not come
+
+/** The server cannot be asked: it is not there, or the line is dead. */
+export class Unreachable extends Error {
+  constructor() {
+    super("The server cannot be reached.");
+  }
+}
+
 /** An answer that is not 2xx. `body` is its decoded JSON, or null. */
 export class RequestFailed extends Error {
   constructor(status, body, text) {
@@ -13,12 +22,13 @@ export class RequestFailed extends Error {
 
 async function ask(path, options = {}) {
   let response;
+  let text;
   try {
     response = await fetch(path, { cache: "no-cache", ...options });
+    text = await response.text();
   } catch {
-    throw new Error("The server cannot be reached.");
+    throw new Unreachable();
   }
-  const text = await response.text();
   let body = null;
   try {
     body = text ? parseLooseJson(text) : null;
@@ -35,9 +45,13 @@ const post = (path, body) =>
   ask(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
 
 export const submit = (submission) => post("/api/prompt", submission);
-export const readQueue = () => ask("/api/queue");
+export const readQueue = () => ask("/api/queue", { signal: AbortSignal.timeout(PATIENCE) });
 export const readHistory = (newest) => ask(`/api/history?max_items=${newest}`);
 export const readHistoryOf = (promptId) => ask(`/api/history/${encodeURIComponent(promptId)}`);
+export const readJobs = (query) => ask(`/api/jobs?${new URLSearchParams(query)}`);
+export const readJob = (promptId) => ask(`/api/jobs/${encodeURIComponent(promptId)}`);
+export const pauseQueue = () => post("/api/queue/pause", {});
+export const resumeQueue = () => post("/api/queue/resume", {});
 export const interrupt = (promptId) => post("/api/interrupt", { prompt_id: promptId });
 export const deletePending = (promptId) => post("/api/queue", { delete: [promptId] });
 export const clearPending = () => post("/api/queue", { clear: true });

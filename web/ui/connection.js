@@ -1,13 +1,16 @@
-// The WebSocket: opened again with growing pauses whenever it closes, its frames handed on decoded.
+// The WebSocket: opened again with growing pauses whenever it closes, its frames handed on decoded. It says which event it
+// was told last, so that the server tells it what it missed, over a restart of the server too.
 
 import { parseLooseJson } from "./loose_json.js";
 
 const FIRST_PAUSE = 400;
-const LONGEST_PAUSE = 8000;
+const LONGEST_PAUSE = 5000;
 const EVENT_PREVIEW = 1;
 const EVENT_TEXT = 3;
 const EVENT_PREVIEW_WITH_METADATA = 4;
 const FORMATS = { 1: "image/jpeg", 2: "image/png" };
+const CLIENT_ID_KEY = "studio.client-id";
+const SINCE_KEY = "studio.since";
 
 export function randomId() {
   if (crypto.randomUUID) return crypto.randomUUID();
@@ -15,17 +18,39 @@ export function randomId() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** One id for the life of the tab, so that a reload is the same client to the server. */
+/** One id for the life of the tab, so that a reload is the same client. `?clientId=` shows the runs of that client. */
 export function rememberedClientId() {
-  const key = "studio.client-id";
+  const wanted = new URLSearchParams(location.search).get("clientId");
   try {
-    const known = sessionStorage.getItem(key);
-    if (known) return known;
-    const made = randomId();
-    sessionStorage.setItem(key, made);
+    const known = sessionStorage.getItem(CLIENT_ID_KEY);
+    if (known && (wanted === null || wanted === known)) return known;
+    const made = wanted || randomId();
+    sessionStorage.setItem(CLIENT_ID_KEY, made);
+    sessionStorage.removeItem(SINCE_KEY);
     return made;
   } catch {
-    return randomId();
+    return wanted || randomId();
+  }
+}
+
+/** The event behind which the page before a reload had not seen all, or null. */
+export function rememberedSince() {
+  try {
+    const kept = sessionStorage.getItem(SINCE_KEY);
+    return /^\d{1,15}$/.test(kept ?? "") ? Number(kept) : null;
+  } catch {
+    return null;
+  }
+}
+
+let keptSince = null;
+export function rememberSince(since) {
+  if (since === null || since === keptSince) return;
+  keptSince = since;
+  try {
+    sessionStorage.setItem(SINCE_KEY, String(since));
+  } catch {
+    // Without storage a reload starts from the queue and the history.
   }
 }
 
@@ -55,13 +80,16 @@ export function decodeBinary(buffer) {
  */
 export class Connection extends EventTarget {
   #clientId;
+  #seen;
   #socket = null;
   #pause = FIRST_PAUSE;
   #timer = null;
 
-  constructor(clientId) {
+  /** `since`: the last event that was seen, null if none was. */
+  constructor(clientId, since) {
     super();
     this.#clientId = clientId;
+    this.#seen = since;
     addEventListener("online", () => this.#retryNow());
     document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && this.#retryNow());
   }
@@ -70,18 +98,34 @@ export class Connection extends EventTarget {
     return this.#socket?.readyState === WebSocket.OPEN;
   }
 
+  /** The number of the last event that was handed on; null with a server that has no numbers. */
+  get seen() {
+    return this.#seen;
+  }
+
   open() {
     const scheme = location.protocol === "https:" ? "wss" : "ws";
-    const socket = new WebSocket(`${scheme}://${location.host}/ws?clientId=${encodeURIComponent(this.#clientId)}`);
+    const query = new URLSearchParams({ clientId: this.#clientId, since: this.#seen ?? "now" });
+    const socket = new WebSocket(`${scheme}://${location.host}/ws?${query}`);
     socket.binaryType = "arraybuffer";
-    socket.addEventListener("open", () => {
+    const hear = (name, act) => socket.addEventListener(name, (event) => socket === this.#socket && act(event));
+    hear("open", () => {
       this.#pause = FIRST_PAUSE;
       socket.send(JSON.stringify({ type: "feature_flags", data: { supports_preview_metadata: true } }));
       this.#tell("state", { state: "connected" });
     });
-    socket.addEventListener("message", (event) => this.#receive(event.data));
-    socket.addEventListener("close", () => this.#waitAndRetry());
+    hear("message", (event) => this.#receive(event.data));
+    hear("close", () => this.#waitAndRetry());
     this.#socket = socket;
+  }
+
+  /** The server does not answer otherwise: this line may be dead, and nobody has told it. Another one is made. */
+  doubt() {
+    if (!this.isOpen) return;
+    const doubtful = this.#socket;
+    this.#socket = null;
+    doubtful.close();
+    this.#waitAndRetry();
   }
 
   #receive(frame) {
@@ -92,7 +136,10 @@ export class Connection extends EventTarget {
       console.warn("A frame that cannot be read was skipped.", error);
       return;
     }
-    if (decoded) this.#tell(typeof frame === "string" ? "message" : "binary", decoded);
+    if (!decoded) return;
+    this.#tell(typeof frame === "string" ? "message" : "binary", decoded);
+    if (Number.isSafeInteger(decoded.seq)) this.#seen = decoded.seq;
+    else if (decoded.type === "snapshot") this.#seen = 0; // Nothing has ever happened there.
   }
 
   #waitAndRetry() {
@@ -103,7 +150,7 @@ export class Connection extends EventTarget {
   }
 
   #retryNow() {
-    if (this.#socket?.readyState !== WebSocket.CLOSED) return;
+    if (this.#socket !== null && this.#socket.readyState !== WebSocket.CLOSED) return;
     clearTimeout(this.#timer);
     this.open();
   }

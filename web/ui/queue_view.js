@@ -1,4 +1,5 @@
-// What the server has running and waiting, of every client, with the means to stop it.
+// What the server has running and waiting, of every client, with the means to stop it; what keeps it busy though nobody
+// waits for it; and whether it is paused.
 
 import { element, keepChildren, setText } from "./dom.js";
 
@@ -9,27 +10,72 @@ export class QueueView {
   #items = document.getElementById("queue-items");
   #clear = document.getElementById("clear-pending");
   #kept = new Map();
+  #pause = document.getElementById("pause-queue");
+  #pausedNotice = document.getElementById("queue-paused");
+  #busy = document.getElementById("queue-busy");
+  #busyLines = new Map();
   #onStop;
   #remaining = 0;
+  #isPaused = false;
   #queue = { queue_running: [], queue_pending: [] };
 
-  /** `onStop(promptId, running)`, `onClear()`. */
-  constructor({ onStop, onClear }) {
+  /** `onStop(promptId, running)`, `onClear()`, `onPause(pause)`. */
+  constructor({ onStop, onClear, onPause }) {
     this.#onStop = onStop;
     this.#clear.addEventListener("click", onClear);
+    this.#pause.addEventListener("click", () => onPause(!this.#isPaused));
+  }
+
+  /** Whether a call that was given up still keeps something busy. */
+  get isBusy() {
+    return this.#busyLines.size > 0;
   }
 
   /** The number of a `status` frame: it is there at once, the listing follows. */
   showRemaining(remaining) {
     if (remaining === 0) {
-      this.show({ queue_running: [], queue_pending: [] }); // There is nothing left to stop, nor to ask for.
+      this.#showItems({ queue_running: [], queue_pending: [] }); // There is nothing left to stop, nor to ask for.
       return;
     }
     this.#remaining = remaining;
     this.#showSummary();
   }
 
+  /** An answer of `GET /queue`. */
   show(queue) {
+    this.#showItems(queue);
+    this.#showBusy(queue.busy ?? []);
+    this.showPaused(queue.is_paused === true);
+  }
+
+  showPaused(isPaused) {
+    this.#isPaused = isPaused;
+    this.#pausedNotice.hidden = !isPaused;
+    setText(this.#pause, isPaused ? "Resume" : "Pause");
+    this.#pause.title = isPaused ? "What waits is started again." : "Nothing more is started. What runs goes on.";
+  }
+
+  /** Pools that a call keeps which was given up and has not ended. Their seconds go on here. */
+  #showBusy(busy) {
+    const shown = new Map(busy.map((each) => [`${each.prompt_id} ${each.node_id} ${each.pool}`, each]));
+    keepChildren(this.#busy, [...shown.keys()], this.#busyLines, () => element("li", {}));
+    const now = Date.now();
+    for (const [key, { pool, class_type, node_id, seconds }] of shown) {
+      const line = this.#busyLines.get(key);
+      line.dataset.since = String(now - 1000 * seconds);
+      line.dataset.text = `${pool} busy with an abandoned node ${class_type} (${node_id})`;
+    }
+    this.tick();
+  }
+
+  /** Only the seconds. */
+  tick() {
+    for (const line of this.#busyLines.values()) {
+      setText(line, `${line.dataset.text}, ${Math.floor((Date.now() - Number(line.dataset.since)) / 1000)} s`);
+    }
+  }
+
+  #showItems(queue) {
     this.#queue = queue;
     this.#remaining = queue.queue_running.length + queue.queue_pending.length;
     this.#showSummary();

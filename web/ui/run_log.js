@@ -1,35 +1,29 @@
 // What is known of each run. Frames, queue listings and history entries go in; `change` events come out.
 // It draws nothing and asks the server nothing, and every fact may arrive twice or late.
 
+import { beginsAnew, ends, isOver, newRun, nodeEnds, nodeOf, nodeStarts, showPreview, starts, takeRow } from "./run.js";
+
+export { isOver };
+
 const KEPT = 60;
-
-/** @typedef {"sending"|"queued"|"running"|"succeeded"|"failed"|"interrupted"|"removed"|"lost"} RunState */
-
-export const isOver = (run) => !["sending", "queued", "running"].includes(run.state);
-
-function newRun(id, { title, prompt = {}, state }) {
-  return {
-    id,
-    title: title || `Run ${id.slice(0, 8)}`,
-    prompt,
-    state,
-    number: null,
-    order: 0,
-    nodes: new Map(), // executing id -> {state, value, max, display, since, took, text, preview}
-    outputs: new Map(), // executing id -> what the node showed
-    error: null,
-    notices: [], // blocked nodes: said, and the run goes on
-    acceptedAt: Infinity,
-    startedAt: null, // by our clock, for the seconds that tick while it runs
-    startStamp: null, // by the server's
-    took: null,
-  };
-}
+const MOST_EARLY_RUNS = 40;
+const MOST_EARLY_FACTS = 500;
+const STATES_OF_OUTCOMES = { failed: "failed", poisoned: "poisoned", partial_success: "partly" };
+const REPLACEABLE = { progress_state: () => "table", progress: ({ node }) => `progress ${node}` };
+const AS_IT_IS = Symbol("how a run is now, by a snapshot");
 
 export class RunLog extends EventTarget {
   #runs = new Map();
+  #early = new Map(); // id -> {since, facts: key -> fact}: told of runs before a listing says what they are
   #order = 0;
   #lastActive = null;
+  #seen;
+
+  /** `seen()`: the number of the last event that was told, or null. */
+  constructor(seen = () => null) {
+    super();
+    this.#seen = seen;
+  }
 
   get(id) {
     return this.#runs.get(id);
@@ -39,9 +33,17 @@ export class RunLog extends EventTarget {
     return [...this.#runs.values()].sort((a, b) => b.order - a.order);
   }
 
+  /** What a page has to be told again to know all of the runs that are not over: everything behind this event. */
+  since() {
+    const seen = this.#seen();
+    if (seen === null) return null;
+    const open = [...this.#runs.values()].filter((run) => !isOver(run) && run.since !== null);
+    return Math.min(seen, ...open.map((run) => run.since), ...[...this.#early.values()].map(({ since }) => since ?? seen));
+  }
+
   /** A run that this page is about to post. */
   submitting(id, title, prompt) {
-    this.#add(newRun(id, { title, prompt, state: "sending" }));
+    this.#add(newRun(id, { title, prompt, state: "sending", since: this.#seen() }));
   }
 
   accepted(id, number) {
@@ -68,10 +70,11 @@ export class RunLog extends EventTarget {
   /** A JSON frame of the WebSocket. */
   receive({ type, data }) {
     const handle = this.#handlers[type];
-    const run = this.#runs.get(data?.prompt_id);
-    if (!handle || !run) return;
+    if (!handle || typeof data?.prompt_id !== "string") return;
+    const run = this.#runs.get(data.prompt_id);
+    if (!run) return void this.#keepMessage(type, data);
     if (isOver(run)) return;
-    if (run.state !== "running") this.#start(run);
+    if (run.state !== "running") starts(run);
     this.#lastActive = run;
     handle(run, data);
     this.#tell(run);
@@ -79,56 +82,85 @@ export class RunLog extends EventTarget {
 
   #handlers = {
     execution_start: (run, { timestamp }) => {
+      // Another start than the one that is known: the server ended while it ran, and it was taken up again.
+      if (run.startStamp !== null && run.startStamp !== timestamp) this.#beginAnew(run);
+      starts(run);
       run.startStamp = timestamp;
     },
     execution_cached: (run, { nodes }) => {
-      for (const id of nodes) this.#node(run, id).state = "cached";
+      for (const id of nodes) nodeOf(run, id).state = "cached";
     },
     executing: (run, { node, display_node }) => {
-      if (node === null) return; // The end is told by its own message, or found in the history.
-      const entry = this.#node(run, node);
+      if (node === null) {
+        // The end. Any other one than this is told by a message of its own, or found in the history.
+        if (run.errors.length) this.#finish(run, "failed", run.errors[0]);
+        return;
+      }
+      const entry = nodeOf(run, node);
       entry.display = display_node ?? node;
-      this.#nodeStarts(entry);
+      if (entry.state === "running") entry.text = null; // It is tried again: why it had to be has been read.
+      nodeStarts(entry);
     },
     progress: (run, { node, value, max }) => {
-      const entry = this.#node(run, node);
-      this.#nodeStarts(entry);
+      const entry = nodeOf(run, node);
+      nodeStarts(entry);
       Object.assign(entry, { value, max, ticked: true });
     },
     progress_state: (run, { nodes }) => {
-      for (const [id, told] of Object.entries(nodes)) {
-        const entry = this.#node(run, id);
-        entry.display = told.display_node_id ?? id;
-        if (told.state === "finished") this.#nodeEnds(entry, entry.state === "cached" ? "cached" : "finished");
-        else this.#nodeStarts(entry);
-        entry.ticked ||= told.state !== "finished" && (told.value !== 0 || told.max !== 1);
-        Object.assign(entry, { value: told.value, max: told.max });
-      }
+      for (const [id, row] of Object.entries(nodes)) takeRow(run, id, row);
     },
     executed: (run, { node, display_node, output }) => {
-      const entry = this.#node(run, node);
+      const entry = nodeOf(run, node);
       entry.display = display_node ?? node;
-      if (entry.state !== "cached") this.#nodeEnds(entry, "finished");
+      if (entry.state !== "cached") nodeEnds(entry, "finished");
       if (output) run.outputs.set(node, output);
     },
     execution_success: (run, data) => this.#finish(run, "succeeded", data),
     execution_error: (run, data) => {
-      // A blocker's message has no timestamp, and the run goes on.
+      // A blocker's message has no timestamp, and the run goes on. It does after other errors too, if it was submitted so.
       if (data.timestamp === undefined) run.notices.push(data);
-      else this.#fail(run, data);
+      else this.#failed(run, data);
     },
     execution_interrupted: (run, data) => this.#interrupted(run, data),
+    [AS_IT_IS]: (run, { nodes }) => {
+      for (const [id, entry] of run.nodes) {
+        if (entry.state === "running" && nodes[id]?.state !== "running") run.nodes.delete(id);
+      }
+      for (const [id, row] of Object.entries(nodes)) takeRow(run, id, row);
+    },
   };
+
+  /**
+   * How things are, as the server says once it has told what was missed. `hasGap`: not all of that could be told, so
+   * that what is known of open runs may be of an earlier start of theirs.
+   */
+  receiveSnapshot({ queue, prompts = {} }, seq, hasGap) {
+    const pending = new Set(queue?.pending ?? []);
+    for (const run of this.#runs.values()) {
+      if (isOver(run)) continue;
+      if (hasGap) {
+        beginsAnew(run);
+        run.since = seq ?? null;
+      }
+      if (run.state !== "running" || !pending.has(run.id)) continue;
+      this.#beginAnew(run);
+      run.state = "queued";
+      this.#tell(run);
+    }
+    if (hasGap) this.#early.clear();
+    for (const [id, { nodes = {} }] of Object.entries(prompts)) this.receive({ type: AS_IT_IS, data: { prompt_id: id, nodes } });
+  }
 
   /** A preview picture; a frame without metadata belongs to the run that was last heard of. */
   receivePreview({ metadata, image }) {
-    const run = this.#runs.get(metadata.prompt_id) ?? this.#lastActive;
+    const id = metadata.prompt_id;
+    const run = id === undefined ? this.#lastActive : this.#runs.get(id);
+    if (!run && id !== undefined) this.#keepForLater(id, `preview ${metadata.node_id}`, () => this.receivePreview({ metadata, image }));
     if (!run || isOver(run)) return;
     const running = [...run.nodes].filter(([, node]) => node.state === "running").pop();
-    const entry = metadata.node_id === undefined ? running?.[1] : this.#node(run, metadata.node_id);
+    const entry = metadata.node_id === undefined ? running?.[1] : nodeOf(run, metadata.node_id);
     if (!entry) return;
-    if (entry.preview) URL.revokeObjectURL(entry.preview);
-    entry.preview = URL.createObjectURL(image);
+    showPreview(entry, image);
     this.#tell(run);
   }
 
@@ -140,6 +172,21 @@ export class RunLog extends EventTarget {
     this.#tell(run);
   }
 
+  #keepMessage(type, data) {
+    // What has ended is in the history, with all that it showed.
+    if (type === "executing" && data.node === null) this.#early.delete(data.prompt_id);
+    else this.#keepForLater(data.prompt_id, REPLACEABLE[type]?.(data), () => this.receive({ type, data }));
+  }
+
+  /** What is told of a run that no listing has shown yet, in its order; of facts with one key only the newest. */
+  #keepForLater(id, key, fact) {
+    if (!this.#early.has(id)) this.#early.set(id, { since: this.#seen(), facts: new Map() });
+    const { facts } = this.#early.get(id);
+    if (key) facts.delete(key);
+    if (facts.size < MOST_EARLY_FACTS) facts.set(key ?? Symbol("a fact"), fact);
+    if (this.#early.size > MOST_EARLY_RUNS) this.#early.delete(this.#early.keys().next().value);
+  }
+
   /**
    * Take a listing of the queue that was asked for at `askedAt`. Answers the runs that ought to be in it and
    * are not: their end was missed, and the history knows it.
@@ -149,11 +196,13 @@ export class RunLog extends EventTarget {
     for (const [items, state] of [[queue_running, "running"], [queue_pending, "queued"]]) {
       for (const [number, id, prompt, extra] of items) {
         listed.add(id);
-        const run = this.#runs.get(id) ?? this.#add(newRun(id, { title: extra?.title, prompt, state: "queued" }));
+        const run = this.#runs.get(id) ?? this.#add(newRun(id, { title: extra?.title, prompt, state: "queued", since: this.#seen() }));
         run.number = number;
         if (run.acceptedAt === Infinity) run.acceptedAt = askedAt - 1;
+        if (run.state === "lost") run.state = "queued"; // It was not.
         if (isOver(run) || run.state === state) continue;
-        if (state === "running") this.#start(run);
+        // A listing may be older than what was told meanwhile: what runs does not wait again because of one.
+        if (state === "running") starts(run);
         else if (run.state === "sending") run.state = "queued";
         this.#tell(run);
       }
@@ -172,25 +221,46 @@ export class RunLog extends EventTarget {
         if (learnt.includes(true)) this.#tell(known);
         continue;
       }
+      this.#early.delete(id); // The entry says all of it.
       const run = known ?? this.#add(newRun(id, { title: extra?.title, prompt, state: "queued" }));
       run.number = number;
       this.#adoptOutputs(run, entry);
       const told = new Map(entry.status?.messages ?? []);
       if (told.has("execution_start")) run.startStamp = told.get("execution_start").timestamp;
-      for (const node of told.get("execution_cached")?.nodes ?? []) this.#node(run, node).state = "cached";
-      if (told.has("execution_error")) this.#fail(run, told.get("execution_error"));
-      else if (told.has("execution_interrupted")) this.#interrupted(run, told.get("execution_interrupted"));
+      for (const node of told.get("execution_cached")?.nodes ?? []) nodeOf(run, node).state = "cached";
+      if (told.has("execution_error")) {
+        this.#failed(run, told.get("execution_error"));
+        this.#finish(run, "failed", told.get("execution_error"));
+      } else if (told.has("execution_interrupted")) this.#interrupted(run, told.get("execution_interrupted"));
       else this.#finish(run, entry.status?.status_str === "error" ? "failed" : "succeeded", told.get("execution_success"));
       this.#adoptEndsOfNodes(run);
       this.#tell(run);
     }
   }
 
+  /** Runs that failed and of which only the job says how: in part, say. */
+  withoutOutcome() {
+    return [...this.#runs.values()].filter((run) => run.state === "failed" && !run.knowsOutcome).map((run) => run.id);
+  }
+
+  /** Take a job as the job API shows it; null if it knows none. */
+  adoptJob(id, job) {
+    this.#update(id, (run) => {
+      run.knowsOutcome = true;
+      if (!job || run.state !== "failed") return;
+      run.state = STATES_OF_OUTCOMES[job.outcome] ?? run.state;
+      run.reason = job.reason ?? "";
+      if (job.execution_start_time && job.execution_end_time) run.took = job.execution_end_time - job.execution_start_time;
+      for (const error of job.errors ?? []) this.#failed(run, error);
+      for (const node of Object.keys(run.state === "partly" ? (job.outputs ?? {}) : {})) nodeEnds(nodeOf(run, node), "finished");
+    });
+  }
+
   /** Outputs of a history entry that no frame told of. Answers whether there were any. */
   #adoptOutputs(run, { outputs = {}, meta = {} }) {
     const missed = Object.entries(outputs).filter(([node, output]) => output && !run.outputs.has(node));
     for (const [node, output] of missed) {
-      this.#node(run, node).display = meta[node]?.display_node ?? node;
+      nodeOf(run, node).display = meta[node]?.display_node ?? node;
       run.outputs.set(node, output);
     }
     return missed.length > 0;
@@ -199,8 +269,8 @@ export class RunLog extends EventTarget {
   /** In a run that succeeded, nodes that nobody saw at work have ended too. Answers whether there were any. */
   #adoptEndsOfNodes(run) {
     if (run.state !== "succeeded") return false;
-    const missed = Object.keys(run.prompt).filter((node) => this.#node(run, node).state === "waiting");
-    for (const node of missed) this.#node(run, node).state = "finished";
+    const missed = Object.keys(run.prompt).filter((node) => nodeOf(run, node).state === "waiting");
+    for (const node of missed) nodeOf(run, node).state = "finished";
     return missed.length > 0;
   }
 
@@ -211,53 +281,24 @@ export class RunLog extends EventTarget {
     });
   }
 
-  #start(run) {
-    run.state = "running";
-    run.acceptedAt = Math.min(run.acceptedAt, performance.now());
-    run.startedAt ??= Date.now();
+  #beginAnew(run) {
+    beginsAnew(run);
+    run.wasBroken = true;
   }
 
-  #node(run, id) {
-    if (!run.nodes.has(id)) {
-      run.nodes.set(id, { state: "waiting", value: 0, max: 1, ticked: false, display: id, since: null, took: null, text: null, preview: null });
-    }
-    return run.nodes.get(id);
-  }
-
-  // Tables of progress may be ahead of the other frames: what has ended does not start again.
-  #nodeStarts(entry) {
-    if (entry.state !== "waiting") return;
-    entry.state = "running";
-    entry.since = Date.now();
-  }
-
-  #nodeEnds(entry, state) {
-    if (entry.state === "running" || entry.state === "waiting") {
-      entry.state = state;
-      entry.took = entry.since === null ? null : Date.now() - entry.since;
-    }
-  }
-
-  #fail(run, data) {
-    run.error = data;
-    if (data.node_id !== undefined) this.#nodeEnds(this.#node(run, data.node_id), "failed");
-    this.#finish(run, "failed", data);
+  #failed(run, data) {
+    const known = run.errors.findIndex((each) => each.node_id === data.node_id);
+    if (known < 0) run.errors.push(data);
+    if (data.node_id !== undefined) nodeEnds(nodeOf(run, data.node_id), "failed");
   }
 
   #interrupted(run, data) {
-    if (data.node_id !== undefined && data.node_id !== null) this.#nodeEnds(this.#node(run, data.node_id), "interrupted");
+    if (data.node_id !== undefined && data.node_id !== null) nodeEnds(nodeOf(run, data.node_id), "interrupted");
     this.#finish(run, "interrupted", data);
   }
 
-  #finish(run, state, { timestamp } = {}) {
-    run.state = state;
-    if (timestamp && run.startStamp) run.took = timestamp - run.startStamp;
-    else if (run.startedAt) run.took = Date.now() - run.startedAt;
-    for (const entry of run.nodes.values()) {
-      if (entry.state === "running") this.#nodeEnds(entry, state === "succeeded" ? "finished" : "interrupted");
-      if (entry.preview) URL.revokeObjectURL(entry.preview);
-      entry.preview = null;
-    }
+  #finish(run, state, told) {
+    ends(run, state, told);
     this.dispatchEvent(new CustomEvent("finish", { detail: run }));
   }
 
@@ -266,6 +307,12 @@ export class RunLog extends EventTarget {
     this.#runs.set(run.id, run);
     const over = [...this.#runs.values()].filter(isOver);
     for (const old of over.slice(0, Math.max(0, this.#runs.size - KEPT))) this.#runs.delete(old.id);
+    const early = this.#early.get(run.id);
+    if (early) {
+      this.#early.delete(run.id);
+      run.since = early.since;
+      for (const fact of early.facts.values()) fact();
+    }
     this.#tell(run);
     return run;
   }

@@ -9,7 +9,9 @@ const STATES = {
   queued: "waiting",
   running: "running",
   succeeded: "done",
+  partly: "done in part",
   failed: "failed",
+  poisoned: "given up: the server ended while it ran",
   interrupted: "interrupted",
   removed: "removed from the queue",
   lost: "no longer known to the server",
@@ -92,13 +94,13 @@ class RunCard {
       this.#texts,
       this.#pictures,
     );
-    setText(this.#title, run.title);
     this.#title.addEventListener("click", () => onSelect(run));
     this.#stop.addEventListener("click", () => onStop(run));
   }
 
   show(run, selected) {
     this.element.dataset.state = run.state;
+    setText(this.#title, run.title);
     this.#title.setAttribute("aria-pressed", String(selected));
     this.#stop.hidden = isOver(run) || run.state === "sending";
     setText(this.#stop, run.state === "running" ? "Interrupt" : "Remove");
@@ -122,8 +124,12 @@ class RunCard {
     const ended = Object.keys(run.prompt).filter((id) => ["finished", "cached"].includes(run.nodes.get(id)?.state)).length;
     const cached = [...run.nodes.values()].filter((node) => node.state === "cached").length;
     const fromCache = cached ? `, ${cached} from the cache` : "";
-    if (run.state === "running") return `running, ${ended} of ${total} nodes${fromCache}`;
+    const failed = run.errors.length ? `, ${run.errors.length} failed` : "";
+    const again = run.wasBroken ? "running again" : "running";
+    if (run.state === "running") return `${again}, ${ended} of ${total} nodes${fromCache}${failed}`;
+    if (run.state === "queued" && run.wasBroken) return "waiting to go on: the server was started again";
     if (run.state === "succeeded") return `done, ${total} nodes${fromCache}`;
+    if (run.state === "partly") return `done in part, ${ended} of ${total} nodes${fromCache}${failed}`;
     return STATES[run.state];
   }
 
@@ -180,11 +186,13 @@ class RunCard {
   }
 
   #showTrouble(run) {
-    const key = `${run.notices.length} ${run.error ? 1 : 0}`;
+    const key = JSON.stringify([run.notices.length, run.errors.map((error) => error.node_id), run.reason]);
     if (key === this.#troubleShown) return;
     this.#troubleShown = key;
-    const told = [...run.notices, ...(run.error ? [run.error] : [])];
-    this.#trouble.replaceChildren(...told.map((error) => this.#describeError(run, error)));
+    const told = [...run.notices, ...run.errors].map((error) => this.#describeError(run, error));
+    const isTold = run.errors.some((error) => String(error.exception_message ?? "").includes(run.reason));
+    if (run.reason && !isTold) told.push(element("div", { class: "notice" }, run.reason));
+    this.#trouble.replaceChildren(...told);
   }
 
   #describeError(run, { node_id, node_type, exception_type, exception_message, traceback = [], current_inputs = {} }) {

@@ -2,7 +2,7 @@
 // are kept in the run log, and the views are drawn from there, at most once a frame.
 
 import * as api from "./api.js";
-import { Connection, randomId, rememberedClientId } from "./connection.js";
+import { Connection, randomId, rememberSince, rememberedClientId, rememberedSince } from "./connection.js";
 import { element, seconds, setText } from "./dom.js";
 import { GalleryView } from "./gallery_view.js";
 import { PacksView } from "./packs_view.js";
@@ -16,14 +16,18 @@ const PAUSE_BETWEEN_LISTINGS = 250;
 
 const byId = (id) => document.getElementById(id);
 const clientId = rememberedClientId();
-const log = new RunLog();
-const connection = new Connection(clientId);
+const connection = new Connection(clientId, rememberedSince());
+const log = new RunLog(() => connection.seen);
 const runButton = byId("run");
 
 const workflow = new WorkflowView({ onRun: run });
 const titleOf = workflow.titleOf;
 const gallery = new GalleryView();
-const queue = new QueueView({ onStop: stop, onClear: () => attempt(api.clearPending()) });
+const queue = new QueueView({
+  onStop: stop,
+  onClear: () => attempt(api.clearPending()),
+  onPause: (pause) => attempt(pause ? api.pauseQueue() : api.resumeQueue()).then(synchroniseSoon),
+});
 const packs = new PacksView({ announce });
 const runsView = new RunsView({
   titleOf,
@@ -93,6 +97,19 @@ async function synchronise() {
     if (entry && id in entry) log.adoptHistory(entry);
     else log.lost(id);
   }
+  await learnOutcomes();
+}
+
+/** How runs failed, where frames and history do not say it: wholly, in part, or with the server. */
+async function learnOutcomes() {
+  const unsure = log.withoutOutcome();
+  if (!unsure.length) return;
+  const { jobs } = await api.readJobs({ status: "failed", limit: 5 * NEWEST_RUNS });
+  const known = new Map(jobs.map((job) => [job.id, job]));
+  for (const id of unsure) {
+    const job = known.get(id) ?? null;
+    log.adoptJob(id, job?.outcome === "partial_success" ? await api.readJob(id) : job);
+  }
 }
 
 let listing = null; // the pause and the requests that are under way
@@ -102,7 +119,10 @@ function synchroniseSoon() {
   if (askAgain) return;
   listing = new Promise((resolve) => setTimeout(resolve, PAUSE_BETWEEN_LISTINGS))
     .then(synchronise)
-    .catch((error) => console.warn("Queue and history could not be read.", error))
+    .catch((error) => {
+      console.warn("Queue and history could not be read.", error);
+      if (error instanceof api.Unreachable) connection.doubt();
+    })
     .finally(() => {
       listing = null;
       if (askAgain) synchroniseSoon();
@@ -125,6 +145,7 @@ async function showServerFacts() {
 connection.addEventListener("state", ({ detail: { state, seconds: pause } }) => {
   const pill = byId("connection");
   pill.dataset.state = state;
+  document.body.dataset.connection = state;
   setText(pill, state === "connected" ? "Connected" : pause > 1.5 ? `Reconnecting in ${Math.round(pause)} s` : "Reconnecting");
   if (state !== "connected") return;
   synchroniseSoon();
@@ -133,11 +154,19 @@ connection.addEventListener("state", ({ detail: { state, seconds: pause } }) => 
   loadExamples();
 });
 
+let hasGap = false; // some of what was missed cannot be told any more
 connection.addEventListener("message", ({ detail: message }) => {
   if (message.type === "status") {
     queue.showRemaining(message.data?.status?.exec_info?.queue_remaining ?? 0);
     synchroniseSoon();
+  } else if (message.type === "replay_gap") hasGap = true;
+  else if (message.type === "snapshot") {
+    log.receiveSnapshot(message.data, message.seq, hasGap);
+    queue.showPaused(message.data?.queue?.is_paused === true);
+    hasGap = false;
+    synchroniseSoon();
   } else log.receive(message);
+  rememberSoon();
 });
 
 connection.addEventListener("binary", ({ detail: frame }) => {
@@ -159,7 +188,7 @@ log.addEventListener("change", ({ detail }) => {
 
 log.addEventListener("finish", ({ detail }) => {
   if (detail.acceptedAt === Infinity) return;
-  const words = { succeeded: "is done", failed: `failed: ${detail.error?.exception_message ?? ""}`, interrupted: "was interrupted" };
+  const words = { succeeded: "is done", failed: `failed: ${detail.errors[0]?.exception_message ?? ""}`, interrupted: "was interrupted" };
   if (words[detail.state]) announce(`${detail.title} ${words[detail.state]}${detail.took ? ` after ${seconds(detail.took)}` : ""}.`);
 });
 
@@ -192,12 +221,28 @@ function draw() {
   picturesChanged = false;
 }
 
-setInterval(() => runsView.tick(log.newestFirst()), 100);
+// A reload of the tab is told all of the runs that go on.
+let remembering = false;
+function rememberSoon() {
+  if (remembering) return;
+  remembering = true;
+  setTimeout(() => {
+    remembering = false;
+    rememberSince(log.since());
+  }, 50);
+}
+addEventListener("pagehide", () => rememberSince(log.since()));
+
+setInterval(() => connection.isOpen && runsView.tick(log.newestFirst()), 100);
+setInterval(() => connection.isOpen && queue.tick(), 1000);
 
 // Frames say all there is to say; should one be missed, a listing sets it right.
 setInterval(() => {
-  if (connection.isOpen && log.newestFirst().some((each) => !isOver(each))) synchroniseSoon();
+  if (connection.isOpen && (queue.isBusy || log.newestFirst().some((each) => !isOver(each)))) synchroniseSoon();
 }, 5000);
+
+// A machine that slept may have lost its line without having been told.
+document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && connection.isOpen && synchroniseSoon());
 
 function announce(text) {
   setText(byId("announcer"), text);

@@ -34,12 +34,16 @@ CREATE TABLE jobs (
     bytes INTEGER NOT NULL,
     UNIQUE (prompt_id, run)
 );
-CREATE INDEX jobs_open ON jobs (rank) WHERE rank < 2;
-CREATE INDEX jobs_by_creation ON jobs (is_newest, created_at, state);
-CREATE INDEX jobs_by_duration ON jobs (is_newest, duration, state);
-CREATE INDEX jobs_by_state ON jobs (is_newest, state);
-CREATE INDEX jobs_by_workflow ON jobs (workflow_id, is_newest, created_at) WHERE workflow_id IS NOT NULL;
-CREATE INDEX jobs_by_end ON jobs (rank, position, bytes);
+CREATE UNIQUE INDEX jobs_open ON jobs (prompt_id) WHERE rank < 2;
+-- What is open changes often and is never much: the lists below leave it out. They hold all that is filtered by, that
+-- of their own condition too: else SQLite would read a wide row for each job that a page is not about.
+CREATE INDEX jobs_by_creation ON jobs
+    (created_at, position, state, outcome, workflow_id, client_id, rank, is_newest) WHERE rank = 2 AND is_newest = 1;
+CREATE INDEX jobs_by_duration ON jobs
+    (duration, position, state, outcome, workflow_id, client_id, rank, is_newest) WHERE rank = 2 AND is_newest = 1;
+CREATE INDEX jobs_by_state ON jobs (state, rank, is_newest) WHERE rank = 2 AND is_newest = 1;
+CREATE INDEX jobs_in_history ON jobs (position) WHERE has_history = 1;
+CREATE INDEX jobs_by_end ON jobs (position, ended_at, bytes) WHERE rank = 2;
 CREATE UNIQUE INDEX jobs_by_idempotency_key ON jobs (idempotency_key) WHERE idempotency_key IS NOT NULL;
 
 -- The log of events, for those who missed some.
