@@ -125,6 +125,22 @@ def take_store_folder(stack: contextlib.ExitStack) -> Path:
     return folder
 
 
+def secret_of_webhooks(options: Namespace) -> bytes | None:
+    """What webhooks are signed with; made at the first start. None if it cannot be kept and nothing else is either:
+    then there are none. Leaves with a sentence if only it cannot."""
+    from nodes.environment import environment
+    from web.webhook_secret import NoSecret, secret_in
+
+    folder = environment.user_directory / STORE_FOLDER
+    try:
+        return secret_in(folder)
+    except NoSecret as error:
+        if options.store != "memory":
+            raise SystemExit(f"hanzo-studio: {error}") from None
+        log.warning("no webhooks are delivered: %s", error)
+        return None
+
+
 def make_disk_tier(options: Namespace) -> "DiskTier | None":
     """Where outputs are kept that took long. None if nothing would ever look for them."""
     if not options.cache_disk or (options.store == "memory" and not options.cache_disk_keep):
@@ -325,6 +341,7 @@ async def open_studio(options: Namespace, sockets: Sequence[socket.socket],
     torch_threads = TorchThreads()
     torch_import = asyncio.ensure_future(asyncio.to_thread(torch_threads.load))
     disk_tier = make_disk_tier(options)
+    secret = secret_of_webhooks(options)
     reading_code = asyncio.ensure_future(asyncio.to_thread(code_of_classes, packs)) if disk_tier is not None else None
     await asyncio.sleep(0)
 
@@ -333,6 +350,7 @@ async def open_studio(options: Namespace, sockets: Sequence[socket.socket],
     from execution import StoreUnusable
     from nodes.environment import environment
     from nodes.machine_facts import system_stats
+    from nodes.outside import Outside
     from nodes.packs import model_folders
     from nodes.packs.pack_shelf import other_packs
     from nodes.preview_folder import empty_temp_folder
@@ -362,7 +380,8 @@ async def open_studio(options: Namespace, sockets: Sequence[socket.socket],
             release_memory=torch_threads.release_memory, log_book=log_book, page_directory=page,
             blueprint_directory=environment.base_directory / "blueprints",
             max_queue=options.max_queue, compresses=options.enable_compress_response_body, is_offline=options.offline,
-            system_facts=lambda: system_stats(VERSION, sys.argv)))
+            outside=None if secret is None else Outside(lambda: environment.allow_private_urls),
+            webhook_secret=secret or b"", system_facts=lambda: system_stats(VERSION, sys.argv)))
         if packs:
             shelf = await load_packs(packs, engine, app, sockets, now_loading, stack, registry, options)
             reports = shelf.reports()

@@ -59,6 +59,9 @@ from .progress import ProgressBar, report_progress, report_text
 from .run_rules import RunRules, TimeLimits
 from .scheduler import QueueEntry, SchedulerSettings
 from .store import (
+    Delivery,
+    DeliveryState,
+    EndNotice,
     HistoryEntry,
     JobOrder,
     JobQuery,
@@ -67,6 +70,7 @@ from .store import (
     KeepRule,
     LoggedEvent,
     MemoryStore,
+    Outbox,
     SqliteStore,
     StoreUnavailable,
     StoreUnusable,
@@ -84,7 +88,10 @@ __all__ = [
     "ClientId",
     "Clock",
     "CurrentNodeContext",
+    "Delivery",
+    "DeliveryState",
     "DiskTier",
+    "EndNotice",
     "Engine",
     "EngineClosed",
     "EngineSettings",
@@ -121,6 +128,7 @@ __all__ = [
     "NodeShown",
     "NodeStarted",
     "NodesCached",
+    "Outbox",
     "Outcome",
     "OutputCache",
     "PlainForms",

@@ -45,10 +45,17 @@ from .node_registry import NodeRegistry
 from .node_values import OutputRecord
 from .output_cache import CacheRule, OutputCache
 from .progress import EncodePreview, ProgressDesk, ProgressTables
-from .restored_jobs import EndOfLeftover, encode_prompt, events_of_the_end, fields_of_submission, reason_to_end
+from .restored_jobs import (
+    EndOfLeftover,
+    encode_prompt,
+    events_of_the_end,
+    fields_of_submission,
+    reason_to_end,
+    suspects_of,
+)
 from .run_rules import USUAL_RULES, RunRules
 from .scheduler import QueueEntry, Scheduler, SchedulerSettings
-from .store import HistoryEntry, JobStore, MemoryStore, NewJob, UnfinishedJob
+from .store import EndNotice, HistoryEntry, JobStore, MemoryStore, NewJob, UnfinishedJob
 from .validation import CheckedGraph, Verdict, add_answer, check_graph, conclude, read_graph
 
 log = logging.getLogger("studio.engine")
@@ -83,6 +90,8 @@ class PromptSubmission(Struct, kw_only=True):
     """Kept with the job. Whoever hands it in again finds the job by it."""
     retry_of: PromptId | None = None
     """The job that this one repeats."""
+    end_notice: EndNotice | None = None
+    """Who wants to hear of its end."""
     submitted: bytes = b""
     """The prompt as JSON, as it was before anything was converted. The engine writes it down if it has to."""
 
@@ -306,7 +315,8 @@ class Engine:
             entry=HistoryEntry(
                 prompt_id=stimulus.prompt_id, client_id=stimulus.client_id, number=stimulus.number,
                 prompt=Raw(submission.submitted), extra_data=scope.extra_data, outputs_wanted=stimulus.outputs,
-                queued_at=self._clock.now_ms(), retry_of=submission.retry_of),
+                queued_at=self._clock.now_ms(), retry_of=submission.retry_of,
+                end_notice=submission.end_notice),
             submitted=submission.submitted, targets=submission.targets, line=submission.line,
             content_key=submission.content_key, had_secrets=bool(scope.secrets), rules=submission.rules,
             idempotency_key=submission.idempotency_key))
@@ -342,7 +352,8 @@ class Engine:
         self._apply(stimuli.PromptSubmitted(
             prompt_id=entry.prompt_id, client_id=entry.client_id, line=left.job.line, number=entry.number,
             scope=scope, outputs=verdict.outputs, order=checked.whole_order, is_restored=True,
-            attempt=entry.attempt, suspects=left.open_nodes,
+            attempt=entry.attempt,
+            suspects=suspects_of(left, checked.nodes, checked.whole_order, verdict.outputs),
             goes_on_after_errors=left.job.rules.goes_on_after_errors))
         return None
 

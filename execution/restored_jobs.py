@@ -1,7 +1,7 @@
 """Prompts that had not ended when the process did: how they are submitted again, and why some of them are not."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -9,6 +9,7 @@ import msgspec
 from .errors import PromptRejected
 from .events import Event, NodeError, NodeFailed, NodePlace, Outcome, PromptFinished, PromptQueued
 from .identifiers import NodeId
+from .prompt_graph import GraphNode
 from .store import NewJob, UnfinishedJob
 
 
@@ -46,6 +47,25 @@ def reason_to_end(left: UnfinishedJob, most_attempts: int) -> EndOfLeftover | No
                              f"The server process ended {times} while this prompt ran, so it is not started again. "
                              f"Running then: {nodes}.")
     return None
+
+
+def suspects_of(left: UnfinishedJob, nodes: Mapping[NodeId, GraphNode], order: Sequence[NodeId],
+                outputs: Sequence[NodeId]) -> Sequence[NodeId]:
+    """Nodes of which one may have ended the process: those that had started and not ended, and what hangs on them. The
+    last steps before a crash are on no record, so one of these may have started, too. If no node is known to have
+    started, it may have been any, and the prompt is past them all only with its outputs.
+
+    :param order: all nodes, sources first.
+    """
+    if not left.job.entry.attempt:
+        return ()
+    if not left.open_nodes:
+        return outputs
+    found = dict.fromkeys(left.open_nodes)
+    for node_id in order:
+        if any(link.source in found for link in nodes[node_id].links.values()):
+            found[node_id] = None
+    return list(found)
 
 
 def events_of_the_end(left: UnfinishedJob, end: EndOfLeftover, remaining: int) -> Sequence[Event]:

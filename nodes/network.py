@@ -7,9 +7,9 @@ import io
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from nodes.address_guard import AddressGuard
 from nodes.environment import environment
 from nodes.image_files import NotAnImage, decode_image
+from nodes.outside import GuardedClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,21 +54,13 @@ async def fetch(url: str, seconds: float, max_bytes: int, allow_private: bool, s
     problem = url_problem(url)
     if problem:
         raise DownloadFailed(problem)
-    guard = AddressGuard(allow_private)
-    connector = aiohttp.TCPConnector(socket_factory=guard, use_dns_cache=False, force_close=True)
-    session = aiohttp.ClientSession(
-        connector=connector,
-        trust_env=False,  # a proxy from the environment would connect for us, past the guard
-        cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=aiohttp.ClientTimeout(total=None),  # `seconds` is the only one: it covers redirects too
-        auto_decompress=False,  # a body that unpacks to any size would pass the bound on bytes
-        headers={"Accept": "image/*, */*;q=0.5", "Accept-Encoding": "identity", "User-Agent": "HanzoStudio"},
-    )
+    client = GuardedClient(allow_private, {"Accept": "image/*, */*;q=0.5", "Accept-Encoding": "identity",
+                                           "User-Agent": "HanzoStudio"})
     try:
         async with (
-            asyncio.timeout(seconds),
-            session,
-            session.get(url.strip(), max_redirects=MOST_REDIRECTS) as response,
+            asyncio.timeout(seconds),  # the only one: it covers redirects too
+            client,
+            client.session.get(url.strip(), max_redirects=MOST_REDIRECTS) as response,
         ):
             return await _body(response, max_bytes, show)
     except TimeoutError as error:
@@ -78,9 +70,9 @@ async def fetch(url: str, seconds: float, max_bytes: int, allow_private: bool, s
     except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
         raise DownloadFailed("The URL, or one it redirects to, is not a usable http or https URL") from error
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        if guard.refused:
+        if client.refused:
             raise DownloadFailed(
-                f"{guard.refused} is not a public address; --allow-private-urls permits such addresses"
+                f"{client.refused} is not a public address; --allow-private-urls permits such addresses"
             ) from error
         raise DownloadFailed(f"The download failed: {error or type(error).__name__}") from error
 

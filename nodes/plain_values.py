@@ -18,7 +18,7 @@ _NAMES = {word: name for name, word in _DTYPES.items()}
 class TensorForms:
     """Plain forms of tensors that are nothing but numbers: no parameters of models, none that gradients hang on."""
 
-    def describe(self, value: Any) -> Leaf | None:
+    def leaf_of(self, value: Any) -> Leaf | None:
         torch = sys.modules.get("torch")
         if torch is None or value.__class__ is not torch.Tensor:
             return None

@@ -58,6 +58,7 @@ from .prompt_gate import OpenGate
 from .queue_items import QueueItems
 from .submissions import Submissions
 from .user_accounts import UserAccounts
+from .webhook_deliveries import deliver_webhooks
 from .websocket import ClientConnections
 
 TABLES = (prompt_routes.routes, queue_routes.routes, node_routes.routes, file_routes.routes, system_routes.routes,
@@ -110,6 +111,7 @@ def create_app(engine: Engine, settings: WebSettings) -> web.Application:
         await app[CONNECTIONS].remember_ends_before_the_start()
 
     app.on_startup.append(remember)
+    app.cleanup_ctx.append(deliver_webhooks)
     # Not at clean-up, which comes after the server has waited for all handlers, those of sockets among them.
     app.on_shutdown.append(say_goodbye)
     return app

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .loopback_names import LoopbackNames
     from .model_files import Categories
     from .node_routes import NodeCatalogue
+    from .outside import Outside
     from .pack_files import PackFiles, PackTables
     from .pack_routes import Packs
     from .prompt_gate import PromptGate
@@ -58,6 +59,9 @@ class WebSettings(Struct, frozen=True, kw_only=True):
     """Prompts that may wait; 0 for any number."""
     feature_flags: Mapping[str, Any] = {}
     """What clients are told beside our own flags, which win."""
+    outside: "Outside | None" = None
+    """How others are reached; None delivers no webhooks."""
+    webhook_secret: bytes = b""
     system_facts: Callable[[], Mapping[str, Any]]
     """What `/system_stats` answers. It may take a moment: called on a thread."""
 

@@ -15,6 +15,7 @@ from .job_records import Record, detailed_record
 from .middlewares import encoded_response, error_response, json_response
 from .submission_requests import seconds_to_wait
 from .submissions import QueueFull
+from .webhook_requests import webhook_record
 
 RETRY_AFTER = "5"
 """Seconds after which a full queue may have room."""
@@ -29,9 +30,12 @@ async def job_response(app: web.Application, entry: HistoryEntry, status: int = 
 
 
 async def _facts_of_now(app: web.Application, entry: HistoryEntry) -> Record:
-    """What is known of a job only as long as it waits or runs."""
+    """What is known of a job as long as it waits or runs, and what became of its webhook."""
     engine = app[ENGINE]
     facts: Record = {}
+    webhook = await webhook_record(engine, entry)
+    if webhook is not None:
+        facts["webhook"] = webhook
     percent = await app[JOB_PROGRESS].percent_of(entry)
     if percent is not None:
         facts["progress"] = percent

@@ -49,7 +49,7 @@ async def retry_job(request: web.Request) -> web.Response:
     submission = PromptSubmission(
         prompt=await asyncio.to_thread(json.loads, job.submitted), extra_data=extra_data, secrets=secrets,
         client_id=ClientId(client_id) if isinstance(client_id, str) else entry.client_id, targets=job.targets,
-        rules=job.rules, retry_of=prompt_id, idempotency_key=idempotency_key_of(request),
+        rules=job.rules, retry_of=prompt_id, end_notice=entry.end_notice, idempotency_key=idempotency_key_of(request),
         content_key=wire.digest_of(["retry", prompt_id, fresh]))
     put_in_line(request.app, submission)
     return await submit_and_answer(request, submission, as_job=True)

@@ -257,7 +257,7 @@ def build_parser() -> argparse.ArgumentParser:
     nodes.add_argument("--preview-size", type=at_least(1, int), default=512, metavar="PIXELS",
                        help="longest side of previews that nodes do not size themselves (default 512)")
     nodes.add_argument("--allow-private-urls", action="store_true",
-                       help="LoadImageFromURL may reach private, loopback and link-local addresses")
+                       help="LoadImageFromURL and webhooks may reach private, loopback and link-local addresses")
     logs = parser.add_argument_group("logs")
     logs.add_argument("--verbose", action=_LogLevel, nargs="*", default="INFO", metavar=("LEVEL", "FILE"),
                       help="how much is logged (default INFO; without a value: DEBUG); with a file, how much is "

@@ -9,9 +9,10 @@ from aiohttp import web
 from execution import PromptSubmission
 
 from . import wire
-from .app_keys import CONNECTIONS, ENGINE, PACK_TABLES, PROMPT_GATE
+from .app_keys import CONNECTIONS, ENGINE, PACK_TABLES, PROMPT_GATE, SETTINGS
 from .bad_request import BadRequest
 from .old_classes import replace_old_classes
+from .webhook_requests import refuse_unreachable
 from .workflow_conversion import is_saved_workflow
 from .workflow_conversion_submission import convert_submission
 
@@ -63,7 +64,7 @@ async def submission_of(request: web.Request) -> PromptSubmission:
     now, source = time.time_ns() // 1_000_000, request.headers.get("Comfy-Usage-Source")
     if source is not None:
         source = source.encode(errors="replace").decode()
-    engine, gate = request.app[ENGINE], request.app[PROMPT_GATE]
+    engine, gate, outside = request.app[ENGINE], request.app[PROMPT_GATE], request.app[SETTINGS].outside
     replacements, registry = request.app[PACK_TABLES].node_replacements, engine.registry
     content: bytes | dict[str, Any] = body
     content_key: str | None = None
@@ -73,6 +74,7 @@ async def submission_of(request: web.Request) -> PromptSubmission:
 
     def decoded() -> PromptSubmission:
         submission = wire.decode_submission(content, now, source, may_come_again=key is not None)
+        refuse_unreachable(outside, submission.end_notice)
         replace_old(submission)
         return submission
 

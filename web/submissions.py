@@ -78,6 +78,7 @@ class Submissions:
             if put is not submission and put.prompt_id == submission.prompt_id:  # a pack has made it anew
                 put.idempotency_key, put.content_key = submission.idempotency_key, submission.content_key
                 put.retry_of, put.rules = submission.retry_of, submission.rules
+                put.end_notice = submission.end_notice
             return await self._engine.submit(put)
 
         self._coming += 1

@@ -43,6 +43,7 @@ from execution import (
 )
 
 from .bad_request import BadRequest
+from .webhook_requests import end_notice_of
 from .workflow_conversion_graph import is_saved_workflow
 
 SECRET_KEYS = ("auth_token_comfy_org", "api_key_comfy_org")
@@ -57,9 +58,9 @@ LONGEST_WORKFLOW_METADATA = 256
 LONGEST_PROMPT_ID = 1000
 """Characters."""
 FIELDS_BESIDE = ("client_id", "prompt_id", "number", "front", "extra_data", "partial_execution_targets",
-                 "on_error", "run_timeout", "idle_timeout", WORKFLOW_METADATA)
+                 "on_error", "run_timeout", "idle_timeout", "webhook", WORKFLOW_METADATA)
 """What a request may have beside its prompt."""
-_TOLD_APART_BY = ("prompt_id", "number", "front", "on_error", "run_timeout", "idle_timeout")
+_TOLD_APART_BY = ("prompt_id", "number", "front", "on_error", "run_timeout", "idle_timeout", "webhook")
 _MOST_SECONDS = 10 * 365 * 86_400
 _LONGEST_REASON = 200
 """Characters of an error in a line on a node."""
@@ -188,7 +189,8 @@ def decode_submission(body: bytes | dict[str, Any], now_ms: int,
     return PromptSubmission(
         prompt=data["prompt"], client_id=None if client_id is None else ClientId(client_id),
         prompt_id=prompt_id, number=_number(data.get("number")), front=bool(front), extra_data=extra_data,
-        secrets=secrets, targets=targets, content_key=content_key, rules=rules)
+        secrets=secrets, targets=targets, content_key=content_key, rules=rules,
+        end_notice=end_notice_of(data.get("webhook")))
 
 
 def without_secrets(extra_data: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

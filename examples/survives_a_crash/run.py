@@ -49,8 +49,8 @@ class Server:
 
     def start(self) -> None:
         """Back when it takes prompts."""
-        command = [interpreter(), str(ROOT / "server.py"), "--port", str(self.port), "--base-directory", str(self._base),
-                   "--cache-disk-after", "0.5"]
+        command = [interpreter(), str(ROOT / "server.py"), "--port", str(self.port),
+                   "--base-directory", str(self._base), "--cache-disk-after", "0.5"]
         with open(self._base / "server.log", "ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         wait_until(self._is_ready, "the server does not start")
@@ -100,11 +100,15 @@ def say(text: str) -> None:
 def submit(server: Server, name: str, mixing: float, painting: float) -> str:
     """A prompt that mixes colours, paints a picture with them and saves it: its id."""
     prompt = {
-        "1": {"class_type": "MixColours", "inputs": {"name": name, "seconds": mixing}},
-        "2": {"class_type": "PaintPicture", "inputs": {"name": name, "colours": ["1", 0], "seconds": painting}},
-        "3": {"class_type": "SaveImage", "inputs": {"images": ["2", 0], "filename_prefix": name}},
+        "1": {"class_type": "MixColours", "inputs": {"name": name, "seconds": mixing},
+              "_meta": {"title": "Mix colours"}},
+        "2": {"class_type": "PaintPicture", "inputs": {"name": name, "colours": ["1", 0], "seconds": painting},
+              "_meta": {"title": "Paint picture"}},
+        "3": {"class_type": "SaveImage", "inputs": {"images": ["2", 0], "filename_prefix": name},
+              "_meta": {"title": "Save"}},
     }
-    accepted = server.ask("/prompt", {"prompt": prompt, "client_id": CLIENT, "extra_data": {"title": name.capitalize()}})
+    accepted = server.ask("/prompt", {"prompt": prompt, "client_id": CLIENT,
+                                      "extra_data": {"title": name.capitalize()}})
     return str(accepted["prompt_id"])
 
 
@@ -162,7 +166,7 @@ def show(base: Path, opens_page: bool) -> None:
             return running == {first: ["2"], second: ["2"], third: ["1"]}
 
         wait_until(is_half_done, "they do not run side by side")
-        time.sleep(slowness)
+        time.sleep(slowness / 2)
         say("Three more run. The colours of two are mixed, and they are being painted:")
         for line in look(server, names):
             say(line)
@@ -175,8 +179,11 @@ def show(base: Path, opens_page: bool) -> None:
         say("Started again on the same folder. It knows:")
         history = server.ask("/history")
         queue = server.ask("/queue")
-        say(f"  history: {len(history)} prompt, meadow" if list(history) == [early] else f"  history: {list(history)}")
+        say(f"  history: {', '.join(history[each]['prompt'][3]['title'] for each in history)}")
         say(f"  queue: {len(queue['queue_running'])} running, {len(queue['queue_pending'])} waiting")
+        queued = [item[1] for item in queue["queue_running"] + queue["queue_pending"]]
+        if list(history) != [early] or queued != list(names):
+            raise Disappointed("That is not what there was before, in its order.")
         for line in look(server, names):
             say(line)
 

@@ -124,9 +124,10 @@ class DiskTier:
         self._is_left = True
 
     async def close(self) -> None:
-        """Wait until all is written that was handed in."""
+        """Wait until all is written that was handed in, and deleted that nobody wants."""
         if self._is_usable:
-            await self._writer.call(lambda: None)
+            for _ in range(2):  # what has been written may have to be moved or deleted
+                await self._writer.call(lambda: None)
         self._writer.close()
         self._readers.close()
         self._is_usable = False

@@ -41,7 +41,7 @@ class Leaf(Struct, frozen=True):
 class PlainForms(Protocol):
     """Knows the plain forms of values that are not of the language itself. Called on threads."""
 
-    def describe(self, value: Any) -> Leaf | None:
+    def leaf_of(self, value: Any) -> Leaf | None:
         """None if a value has no plain form. Copies nothing."""
         ...
 
@@ -122,7 +122,7 @@ class RecordPlan:
         if kind in (bytes, bytearray):
             leaf = Leaf("U8", (len(value),), len(value))
         else:
-            leaf = self._forms.describe(value)
+            leaf = self._forms.leaf_of(value)
         if leaf is None:
             raise NotPlain(f"a value of type {kind.__module__}.{kind.__qualname__}")
         number = self._numbers[id(value)] = len(self._leaves)

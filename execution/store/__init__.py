@@ -16,8 +16,10 @@ from .job_store import (
     UnfinishedJob,
 )
 from .memory_store import MemoryStore
+from .outbox import Delivery, DeliveryState, EndNotice, Outbox
 from .sqlite_store import KeepRule, SqliteStore
 
-__all__ = ["HistoryEntry", "JobOrder", "JobPage", "JobQuery", "JobState", "JobStore", "KeepRule", "Leftovers",
-           "LoggedEvent", "MemoryStore", "NewJob", "SqliteStore", "StoreRefused", "StoreUnavailable", "StoreUnusable",
-           "UnfinishedJob"]
+__all__ = ["Delivery", "DeliveryState", "EndNotice", "HistoryEntry", "JobOrder", "JobPage", "JobQuery", "JobState",
+           "JobStore", "KeepRule", "Leftovers", "LoggedEvent", "MemoryStore", "NewJob", "Outbox",
+           "SqliteStore", "StoreRefused", "StoreUnavailable",
+           "StoreUnusable", "UnfinishedJob"]

@@ -1,6 +1,7 @@
 """Jobs as rows of the database: what a row says of a job, and the other way round."""
 
 import sqlite3
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,14 +12,15 @@ from ..identifiers import ClientId, NodeId, PromptId
 from ..run_rules import RunRules
 from .event_codec import decode, encode
 from .job_store import HistoryEntry, JobState, NewJob
+from .outbox import EndNotice
 
 _LARGEST = 2**62
-RUNNING, PENDING, ENDED = 0, 1, 2
-"""Ranks."""
+RUNNING, PENDING, ENDED, OWED = 0, 1, 2, 3
+"""Ranks. The last is shown to nobody: only whoever wants to hear of its end has yet to be told."""
 
 COLUMNS = ("prompt_id, run, outcome, client_id, number, attempt, is_cancelled, retry_of, queued_at, started_at, "
            "ended_at, outputs_wanted, extra_data, submitted, prompt, details, line, content_key, had_secrets, targets, "
-           "rules, idempotency_key")
+           "rules, idempotency_key, notice")
 """What `entry_of` and `new_job_of` read, in this order."""
 
 _WITHOUT_DETAILS = b"{}"
@@ -52,10 +54,11 @@ def insertion_of(job: NewJob, run: int) -> dict[str, Any]:
         "position": _number(entry.number), "client_id": _whole_text(entry.client_id), "number": _number(entry.number),
         "line": _whole_text(job.line),
         "retry_of": entry.retry_of, "workflow_id": _whole_text(entry.workflow_id),
-        "created_at": int(_number(entry.created_at or 0)),
+        "created_at": max(-_LARGEST, min(entry.created_at or 0, _LARGEST)),
         "queued_at": entry.queued_at, "content_key": job.content_key, "idempotency_key": job.idempotency_key,
         "had_secrets": job.had_secrets, "targets": None if job.targets is None else encode(job.targets),
         "rules": encode(job.rules), "outputs_wanted": encode(entry.outputs_wanted), "extra_data": extra_data,
+        "notice": None if entry.end_notice is None else encode(entry.end_notice),
         "submitted": job.submitted, "bytes": len(job.submitted) + len(extra_data)}
 
 
@@ -65,8 +68,13 @@ def _whole_text(text: str | None) -> str | None:
 
 
 def _number(number: int | float) -> int | float:
-    """A number as the database has them: whole ones of 64 bits."""
-    return number if -_LARGEST <= number <= _LARGEST else float(max(-_LARGEST, min(_LARGEST, number)))
+    """A number as the database has them: whole ones of 64 bits. Larger ones become floating, the largest at most."""
+    if isinstance(number, float) or -_LARGEST <= number <= _LARGEST:
+        return number
+    try:
+        return float(number)
+    except OverflowError:
+        return sys.float_info.max if number > 0 else -sys.float_info.max
 
 
 def ending_of(entry: HistoryEntry, position: int, submitted: bytes | None = None) -> dict[str, Any]:
@@ -84,7 +92,7 @@ def ending_of(entry: HistoryEntry, position: int, submitted: bytes | None = None
 def entry_of(row: sqlite3.Row | tuple[Any, ...]) -> HistoryEntry:
     """The entry of a row of `COLUMNS`."""
     (prompt_id, run, outcome, client_id, number, attempt, is_cancelled, retry_of, queued_at, started_at, ended_at,
-     outputs_wanted, extra_data, submitted, prompt, details, *_) = row
+     outputs_wanted, extra_data, submitted, prompt, details, *_, notice) = row
     known = decode(details or _WITHOUT_DETAILS, Details)
     return HistoryEntry(
         prompt_id=PromptId(prompt_id), run=run, client_id=None if client_id is None else ClientId(client_id),
@@ -93,12 +101,13 @@ def entry_of(row: sqlite3.Row | tuple[Any, ...]) -> HistoryEntry:
         queued_at=queued_at, started_at=started_at,
         ended_at=ended_at, outcome=None if outcome is None else Outcome(outcome), attempt=attempt,
         is_cancelled=bool(is_cancelled), retry_of=None if retry_of is None else PromptId(retry_of),
+        end_notice=None if notice is None else decode(notice, EndNotice),
         **{name: getattr(known, name) for name in _DETAILS})
 
 
 def new_job_of(row: sqlite3.Row | tuple[Any, ...]) -> NewJob:
     """All that is needed to submit the job of a row again."""
-    line, content_key, had_secrets, targets, rules, idempotency_key = row[16:]
+    line, content_key, had_secrets, targets, rules, idempotency_key, _ = row[16:]
     return NewJob(
         entry=entry_of(row), submitted=row[13], targets=None if targets is None else decode(targets, list[Any]),
         line=line, content_key=content_key, had_secrets=bool(had_secrets), rules=decode(rules, RunRules),

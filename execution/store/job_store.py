@@ -19,6 +19,7 @@ from ..errors import StudioError
 from ..events import Event, NodeFailed, NodePlace, Outcome
 from ..identifiers import ClientId, NodeId, PromptId
 from ..run_rules import USUAL_RULES, RunRules
+from .outbox import EndNotice, Outbox
 
 
 class JobState(StrEnum):
@@ -86,6 +87,8 @@ class HistoryEntry(Struct, kw_only=True):
     """For each node that was called: when that began, and when it ended or 0."""
     reason: str = ""
     """A sentence on why it ended as it did, where neither a node nor a client is the reason."""
+    end_notice: EndNotice | None = None
+    """Who wants to hear of its end."""
 
     @property
     def state(self) -> JobState:
@@ -215,6 +218,8 @@ class JobStore(Protocol):
 
     is_durable: bool
     """Whether anything is left of it when the process ends. If not, `write` has nothing to do."""
+    outbox: Outbox
+    """Who has yet to be told of an end. What an end owes is kept in one step with it."""
 
     async def open(self, loop: asyncio.AbstractEventLoop) -> Leftovers:
         """To be called once, before anything else.

@@ -6,6 +6,8 @@ import logging
 import uuid
 from collections.abc import Collection, Sequence
 
+from msgspec.structs import replace
+
 from ..identifiers import PromptId
 from .job_store import HistoryEntry
 from .outbox import Delivery, DeliveryState, is_owed
@@ -45,12 +47,9 @@ class MemoryOutbox:
             del self._all[delivery_id]
 
     def _give_up(self, delivery_id: str) -> None:
-        log.warning("too many webhooks wait: the oldest, of prompt %s, is given up", self._pending[delivery_id].prompt_id)
         delivery, entry = self._all[delivery_id]
-        self._keep(Delivery(id=delivery.id, prompt_id=delivery.prompt_id, run=delivery.run, address=delivery.address,
-                            receiver=delivery.receiver, made_at=delivery.made_at, next_try_at=0,
-                            state=DeliveryState.FAILED, tries=delivery.tries,
-                            last_error="Too many others waited, too."), entry)
+        log.warning("too many webhooks wait: the oldest, of prompt %s, is given up", delivery.prompt_id)
+        self._keep(replace(delivery, state=DeliveryState.FAILED, last_error="Too many others waited, too."), entry)
 
     def _keep(self, delivery: Delivery, entry: HistoryEntry) -> None:
         self._all[delivery.id] = delivery, entry

@@ -17,7 +17,9 @@ from .job_store import (
     NewJob,
     StoreUnavailable,
 )
+from .memory_outbox import MemoryOutbox
 from .open_jobs import OpenJobs
+from .outbox import Outbox
 
 
 class MemoryStore:
@@ -35,6 +37,8 @@ class MemoryStore:
         self._runs: dict[PromptId, deque[HistoryEntry]] = {}  # the same by id, in the order of their newest ends
         self._submitted: dict[PromptId, NewJob] = {}
         self._by_key: dict[str, PromptId] = {}
+        self._owed = MemoryOutbox(bound)
+        self.outbox: Outbox = self._owed
 
     async def open(self, loop: asyncio.AbstractEventLoop) -> Leftovers:
         return Leftovers()
@@ -66,11 +70,13 @@ class MemoryStore:
         runs.append(entry)
         self._runs[entry.prompt_id] = runs
         self._ended[entry.prompt_id, entry.run] = entry
+        self._owed.take(entry)
         if len(self._ended) > self._bound:
             self._forget_oldest()
 
     def _forget_oldest(self) -> None:
         oldest = self._ended.pop(next(iter(self._ended)))
+        self._owed.forget(oldest)
         runs = self._runs[oldest.prompt_id]
         runs.popleft()
         if not runs:
@@ -87,11 +93,14 @@ class MemoryStore:
         for prompt_id in prompt_ids:
             for entry in self._runs.pop(prompt_id, ()):
                 del self._ended[prompt_id, entry.run]
+                self._owed.forget(entry)
             self._forget_submission(prompt_id)
         return _done()
 
     def clear(self) -> "asyncio.Future[None]":
         ended = list(self._runs)
+        for entry in self._ended.values():
+            self._owed.forget(entry)
         self._ended.clear()
         self._runs.clear()
         for prompt_id in ended:
@@ -113,8 +122,8 @@ class MemoryStore:
         return self._entries(limit, offset)
 
     def _entries(self, limit: int | None, offset: int | None) -> Sequence[HistoryEntry]:
-        found = [entry for prompt_id in list(self._runs) if (entry := self._newest(prompt_id)) is not None]
-        return page_of(found, limit, offset)
+        newest = {id(self._newest(prompt_id)) for prompt_id in list(self._runs)}
+        return page_of([entry for entry in list(self._ended.values()) if id(entry) in newest], limit, offset)
 
     def history_now(self, prompt_id: PromptId | None = None) -> Sequence[HistoryEntry]:
         if prompt_id is None:

@@ -123,6 +123,7 @@ class OpenJobs:
             extra_data=event.extra_data, outputs_wanted=event.outputs, queued_at=event.at, attempt=event.attempt)
         if known is not None and known.outcome is None:
             entry.queued_at, entry.run, entry.retry_of = known.queued_at, known.run, known.retry_of
+            entry.end_notice = known.end_notice
         self._entries[event.prompt_id] = entry
 
     def _finished(self, event: PromptFinished) -> HistoryEntry:

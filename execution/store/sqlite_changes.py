@@ -19,6 +19,7 @@ from ..identifiers import ClientId, PromptId
 from .event_codec import encode_event, is_logged
 from .job_rows import ENDED, PENDING, RUNNING, ending_of, insertion_of
 from .job_store import HistoryEntry, JobState, NewJob
+from .sqlite_outbox import drop_jobs, put_into_outbox
 
 log = logging.getLogger("studio.store")
 
@@ -101,7 +102,7 @@ class WriteEvents:
                 self._end_job(db, prompt_id, event)
 
     def _end_job(self, db: sqlite3.Connection, prompt_id: PromptId, event: Event) -> None:
-        row = db.execute(f"SELECT submitted FROM jobs WHERE {_OPEN}", {"prompt_id": prompt_id}).fetchone()
+        row = db.execute(f"SELECT submitted, key FROM jobs WHERE {_OPEN}", {"prompt_id": prompt_id}).fetchone()
         entry = self._entries.get(event.sequence)
         if row is None or entry is None:
             log.error("prompt %s ended (%s), but no job of that id is open: it is not recorded twice", prompt_id,
@@ -112,6 +113,7 @@ class WriteEvents:
             "has_history = :has_history, duration = :duration, started_at = :started_at, ended_at = :ended_at, "
             "attempt = :attempt, prompt = :prompt, details = :details, bytes = bytes + :more_bytes "
             f"WHERE {_OPEN}", {**ending_of(entry, event.sequence, row[0]), "prompt_id": prompt_id})
+        put_into_outbox(db, row[1], entry)
 
 
 class DeleteHistory:
@@ -127,10 +129,10 @@ class DeleteHistory:
 
     def apply(self, db: sqlite3.Connection) -> None:
         if self._prompt_ids is None:
-            db.execute(f"DELETE FROM jobs WHERE rank = {ENDED}")
-        else:
-            db.executemany("DELETE FROM jobs WHERE prompt_id = ? AND rank = ?",
-                           [(prompt_id, ENDED) for prompt_id in self._prompt_ids])
+            drop_jobs(db)
+            return
+        for prompt_id in self._prompt_ids:
+            drop_jobs(db, "prompt_id = ?", (prompt_id,))
 
 
 def prune(db: sqlite3.Connection, ended_before: int | None, most_bytes: int | None, most_events: int) -> None:
@@ -139,7 +141,7 @@ def prune(db: sqlite3.Connection, ended_before: int | None, most_bytes: int | No
     try:
         last = _last_to_drop(db, ended_before, most_bytes)
         if last is not None:
-            db.execute(f"DELETE FROM jobs WHERE rank = {ENDED} AND position <= ?", (last,))
+            drop_jobs(db, "position <= ?", (last,))
         row = db.execute("SELECT sequence FROM events ORDER BY sequence DESC LIMIT 1 OFFSET ?",
                          (most_events,)).fetchone()
         if row is not None:

@@ -49,6 +49,7 @@ def close_file(db: sqlite3.Connection) -> None:
     """Say that all is well, and let go."""
     try:
         db.execute("INSERT OR REPLACE INTO facts VALUES ('is_closed', 1)")
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     except sqlite3.Error:
         pass
     db.close()
@@ -65,7 +66,7 @@ def trouble_of(error: sqlite3.Error) -> StoreUnavailable:
 
 
 def damaged(path: Path, text: str) -> str:
-    backups = sorted(path.parent.glob(f"{path.name}.v*.bak"))
+    backups = sorted(path.parent.glob(f"{path.name}.v*.bak"), key=lambda backup: backup.stat().st_mtime_ns)
     advice = f"The newest backup is {backups[-1]}." if backups else "There is no backup of it."
     return (f"the database {path} is damaged ({text}). Nothing in it was changed. Move it away to start with an empty "
             f"queue and history, or put a backup in its place. {advice}")
@@ -123,4 +124,4 @@ def _statements(script: str) -> list[str]:
         if sqlite3.complete_statement(begun):
             found.append(begun)
             begun = ""
-    return found
+    return [*found, begun] if begun.strip() else found

@@ -23,6 +23,8 @@ _Place = tuple[Any, ...]
 
 def find(db: sqlite3.Connection, query: JobQuery) -> JobPage:
     """The jobs that a query means, on one page."""
+    if query.states == frozenset() or query.outcomes == frozenset():
+        return JobPage([], 0)
     condition, values = _condition_of(query)
     column, index = _SORTED_BY[query.order]
     sign = "-" if query.descending else ""

@@ -14,8 +14,8 @@ from .sqlite_writer import Change
 
 T = TypeVar("T")
 
-_DELIVERY = ("deliveries.id, prompt_id, run, notice, deliveries.receiver, made_at, next_try_at, deliveries.state, tries, "
-             "last_error")
+_DELIVERY = ("deliveries.id, prompt_id, run, notice, deliveries.receiver, made_at, next_try_at, deliveries.state, "
+             "tries, last_error")
 # Receivers are stepped through by the index: what it costs does not grow with what is owed to one of them.
 _FIRST_OF_EACH = """
 WITH RECURSIVE receivers (name) AS (
@@ -45,10 +45,6 @@ class SqliteOutbox:
         self.made = 0
         self._read = read
         self._write = write
-
-    def written(self, entry: HistoryEntry) -> None:
-        """The end of a job is on record."""
-        self.made += is_owed(entry)
 
     async def next_deliveries(self, limit: int, busy_receivers: Collection[str],
                               under_way: Collection[str]) -> Sequence[Delivery]:
@@ -100,10 +96,10 @@ def put_into_outbox(db: sqlite3.Connection, job: int, entry: HistoryEntry) -> No
 def drop_jobs(db: sqlite3.Connection, condition: str = "1", values: Sequence[Any] = ()) -> None:
     """Delete jobs that have ended. One that somebody has yet to be told of is only shown no more; it goes when that is
     over."""
-    db.execute("UPDATE jobs SET rank = ?, is_newest = 0, has_history = 0, idempotency_key = NULL "
-               "WHERE key IN (SELECT job FROM deliveries WHERE state = 'pending') "
-               f"AND rank = ? AND ({condition})", (OWED, ENDED, *values))
-    db.execute(f"DELETE FROM jobs WHERE rank = ? AND ({condition})", (ENDED, *values))
+    ended = f"rank = {ENDED} AND ({condition})"  # spelled out, as the conditions of indexes are
+    db.execute(f"UPDATE jobs SET rank = {OWED}, is_newest = 0, has_history = 0, idempotency_key = NULL WHERE {ended} "
+               "AND EXISTS (SELECT 1 FROM deliveries WHERE job = jobs.key AND deliveries.state = 'pending')", values)
+    db.execute(f"DELETE FROM jobs WHERE {ended}", values)
 
 
 class NoteDelivery:

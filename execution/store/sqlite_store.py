@@ -32,14 +32,17 @@ from .job_store import (
     UnfinishedJob,
 )
 from .open_jobs import OpenJobs
+from .outbox import Outbox, is_owed
 from .sqlite_changes import AddJob, DeleteHistory, WriteEvents, prune
 from .sqlite_file import BUSY_SECONDS, MIGRATIONS, close_file, damaged, open_file
 from .sqlite_lists import find, history_of, history_page
+from .sqlite_outbox import SqliteOutbox
 from .sqlite_writer import SqliteWriter
 
 T = TypeVar("T")
 
 READERS = 3
+_LARGEST = 2**63 - 1
 PRUNE_SECONDS = 60.0
 """Between two looks for what is older than is kept."""
 MOST_EVENTS = 200_000
@@ -77,6 +80,7 @@ class SqliteStore:
         self._idle: LifoQueue[sqlite3.Connection] = LifoQueue()
         self._pruned_at = -1e9
         self._is_closed = False
+        self.outbox: Outbox = SqliteOutbox(self._read, lambda change: self._writer.put_and_wait(change))
         self._leaving: list[DeleteHistory] = []
         """What is being deleted."""
 
@@ -84,7 +88,7 @@ class SqliteStore:
 
     async def open(self, loop: asyncio.AbstractEventLoop) -> Leftovers:
         db, leftovers = await self._lane.call(self._open_now)
-        self._writer = SqliteWriter(db, loop, close_file, self._prune_now_and_then)
+        self._writer = SqliteWriter(db, loop, self._let_go, self._prune_now_and_then)
         for left in leftovers.unfinished:
             self._open.expect(left.job.entry)
         return leftovers
@@ -106,11 +110,15 @@ class SqliteStore:
         self._is_closed = True
         await self._writer.close()
         self._lane.close()
+
+    def _let_go(self, db: sqlite3.Connection) -> None:
+        """On the writer's thread. Who writes goes last, since it leaves the file alone in its folder."""
         while True:
             try:
                 self._idle.get_nowait().close()
             except Empty:
-                return
+                break
+        close_file(db)
 
     def _prune_now_and_then(self, db: sqlite3.Connection) -> None:
         now = self._clock.monotonic()
@@ -151,6 +159,7 @@ class SqliteStore:
                 for sequence, entry in ended.items():
                     self._ending.pop(sequence, None)
                     self._open.forget(entry.prompt_id)
+                    self.outbox.made += is_owed(entry)
             written(trouble)
 
         self._writer.put(WriteEvents(events, owners, ended), answer)
@@ -176,22 +185,36 @@ class SqliteStore:
     # -- reading ----------------------------------------------------------------------------------------------------
 
     async def _read(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        if self._is_closed:
+            raise StoreUnavailable("the store is closed")
         return await self._lane.call(lambda: self._read_now(function))
 
     def _read_now(self, function: Callable[[sqlite3.Connection], T]) -> T:
-        """On any thread that may wait."""
+        """On any thread that may wait.
+
+        :raises StoreUnavailable: the file cannot be read.
+        """
         try:
-            db = self._idle.get_nowait()
-        except Empty:
-            db = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None,
-                                 timeout=self._busy_seconds, check_same_thread=False)
-        try:
-            return function(db)
-        finally:
-            if self._is_closed:
+            db = self._reader()
+            try:
+                answer = function(db)
+            except BaseException:
                 db.close()
-            else:
-                self._idle.put(db)
+                raise
+        except sqlite3.Error as error:
+            raise StoreUnavailable(f"the database cannot be read ({error})") from error
+        if self._is_closed:
+            db.close()
+        else:
+            self._idle.put(db)
+        return answer
+
+    def _reader(self) -> sqlite3.Connection:
+        try:
+            return self._idle.get_nowait()
+        except Empty:
+            return sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None,
+                                   timeout=self._busy_seconds, check_same_thread=False)
 
     async def get(self, prompt_id: PromptId) -> HistoryEntry | None:
         return next(iter(await self._read(lambda db: history_of(db, prompt_id))), None)
@@ -272,7 +295,8 @@ def _fact(db: sqlite3.Connection, name: str) -> int:
 def _events(db: sqlite3.Connection, sequence: int, limit: int, prompt_id: PromptId | None) -> list[LoggedEvent]:
     only, values = ("AND prompt_id = ? ", [prompt_id]) if prompt_id is not None else ("", [])
     found = db.execute("SELECT sequence, at, client_id, kind, body FROM events WHERE sequence > ? "
-                       f"{only}ORDER BY sequence LIMIT ?", [sequence, *values, limit]).fetchall()
+                       f"{only}ORDER BY sequence LIMIT ?",
+                       [min(sequence, _LARGEST), *values, min(limit, _LARGEST)]).fetchall()
     return [LoggedEvent(client_id=None if client_id is None else ClientId(client_id), event=decode_event(kind, body))
             for _, _, client_id, kind, body in found]
 
@@ -292,7 +316,7 @@ def _leftovers_in(db: sqlite3.Connection) -> Leftovers:
 def _unfinished(db: sqlite3.Connection, row: tuple[Any, ...]) -> UnfinishedJob:
     job = new_job_of(row)
     if not job.entry.attempt:
-        return UnfinishedJob(job=job)
+        return UnfinishedJob(job=job, is_cancelled=job.entry.is_cancelled)
     prompt_id = job.entry.prompt_id
     (start,) = db.execute("SELECT coalesce(max(sequence), 0) FROM events WHERE prompt_id = ? "
                           "AND kind = 'PromptStarted'", (prompt_id,)).fetchone()

@@ -46,11 +46,15 @@ class SqliteWriter:
         self._aside = aside
         self._changes: SimpleQueue[tuple[Change, Answer] | None] = SimpleQueue()
         self.commits = 0
+        self._is_closed = False
         self._thread = threading.Thread(target=self._work, name="studio-store-writer", daemon=True)
         self._thread.start()
 
     def put(self, change: Change, answer: Answer) -> None:
-        self._changes.put((change, answer))
+        if self._is_closed:
+            self._loop.call_soon(answer, StoreUnavailable("the store is closed"))
+        else:
+            self._changes.put((change, answer))
 
     async def put_and_wait(self, change: Change) -> None:
         """:raises StoreUnavailable: it is not written."""
@@ -60,6 +64,7 @@ class SqliteWriter:
 
     async def close(self) -> None:
         """Write what is there, and end."""
+        self._is_closed = True
         self._changes.put(None)
         await asyncio.to_thread(self._thread.join)
 

@@ -31,7 +31,7 @@ P, Q = PromptId("p"), PromptId("../q\ud800")
 class NoForms:
     """Nothing but values of the language."""
 
-    def describe(self, value: Any) -> Leaf | None:
+    def leaf_of(self, value: Any) -> Leaf | None:
         return None
 
     def content_of(self, value: Any) -> bytes:

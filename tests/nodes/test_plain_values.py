@@ -97,7 +97,8 @@ def test_programs_of_others_can_read_the_numbers(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", [
     torch.nn.Parameter(torch.ones(2)), torch.ones(2, requires_grad=True), torch.ones(2).to_sparse(),
-    torch.ones(2, dtype=torch.complex64), torch.ones(2, device="meta"), torch.nn.Linear(2, 2)], ids=lambda value: str(type(value)))
+    torch.ones(2, dtype=torch.complex64), torch.ones(2, device="meta"), torch.nn.Linear(2, 2)],
+    ids=lambda value: str(type(value)))
 def test_what_is_more_than_numbers_has_no_plain_form(value: Any) -> None:
     with pytest.raises(NotPlain):
         RecordPlan(OutputRecord(([value],)), FORMS)
@@ -111,7 +112,7 @@ def test_tensors_of_a_device_come_back_to_it(tmp_path: Path) -> None:
 
 
 def test_a_device_that_is_not_there_any_more_is_memory() -> None:
-    described = FORMS.describe(torch.ones(2))
+    described = FORMS.leaf_of(torch.ones(2))
     assert described is not None
     away = type(described)(described.dtype, described.shape, described.length, "cuda:77")
     assert FORMS.make(away, bytearray(FORMS.content_of(torch.ones(2)))).device.type == "cpu"

@@ -215,6 +215,7 @@ class Live:
                 await anext(events)
         finally:
             events.close()
+        await self.running.engine.told()  # else the queue may show it yet
         found: dict[str, Any] = entry
         return found
 

@@ -17,16 +17,21 @@ export class QueueView {
   #onStop;
   #remaining = 0;
   #isPaused = false;
+  #hasPausedPool = false;
   #queue = { queue_running: [], queue_pending: [] };
 
   /** `onStop(promptId, running)`, `onClear()`, `onPause(pause)`. */
   constructor({ onStop, onClear, onPause }) {
     this.#onStop = onStop;
     this.#clear.addEventListener("click", onClear);
-    this.#pause.addEventListener("click", () => onPause(!this.#isPaused));
+    this.#pause.addEventListener("click", () => onPause(!this.#canResume));
   }
 
-  /** Whether a call that was given up still keeps something busy. */
+  get #canResume() {
+    return this.#isPaused || this.#hasPausedPool;
+  }
+
+  /** Whether a pool gives nothing out: a call that was given up keeps it, or it is paused. */
   get isBusy() {
     return this.#busyLines.size > 0;
   }
@@ -51,19 +56,23 @@ export class QueueView {
   showPaused(isPaused) {
     this.#isPaused = isPaused;
     this.#pausedNotice.hidden = !isPaused;
-    setText(this.#pause, isPaused ? "Resume" : "Pause");
-    this.#pause.title = isPaused ? "What waits is started again." : "Nothing more is started. What runs goes on.";
+    setText(this.#pause, this.#canResume ? "Resume" : "Pause");
+    this.#pause.title = this.#canResume ? "What waits is started again." : "Nothing more is started. What runs goes on.";
   }
 
-  /** Pools that a call keeps which was given up and has not ended. Their seconds go on here. */
+  /**
+   * Pools that give nothing out, in the server's words. The seconds of a call that was given up and has not ended go on
+   * here; a pool that is paused, for want of memory say, has no node, and is resumed with the queue.
+   */
   #showBusy(busy) {
     const shown = new Map(busy.map((each) => [`${each.prompt_id} ${each.node_id} ${each.pool}`, each]));
     keepChildren(this.#busy, [...shown.keys()], this.#busyLines, () => element("li", {}));
+    this.#hasPausedPool = busy.some(({ node_id }) => node_id === null);
     const now = Date.now();
-    for (const [key, { pool, class_type, node_id, seconds }] of shown) {
+    for (const [key, { node_id, seconds, text }] of shown) {
       const line = this.#busyLines.get(key);
-      line.dataset.since = String(now - 1000 * seconds);
-      line.dataset.text = `${pool} busy with an abandoned node ${class_type} (${node_id})`;
+      line.dataset.text = node_id === null ? text : text.replace(/, \d+ s$/, "");
+      line.dataset.since = node_id === null ? "" : String(now - 1000 * seconds);
     }
     this.tick();
   }
@@ -71,7 +80,8 @@ export class QueueView {
   /** Only the seconds. */
   tick() {
     for (const line of this.#busyLines.values()) {
-      setText(line, `${line.dataset.text}, ${Math.floor((Date.now() - Number(line.dataset.since)) / 1000)} s`);
+      const { text, since } = line.dataset;
+      setText(line, since ? `${text}, ${Math.floor((Date.now() - Number(since)) / 1000)} s` : text);
     }
   }
 

@@ -86,6 +86,27 @@ export function showPreview(entry, image) {
   entry.preview = URL.createObjectURL(image);
 }
 
+/**
+ * How many nodes of its prompt are behind it. When a run goes on after a crash, nodes whose outputs are found on the disk
+ * are not told one by one: what a node that works or has ended reads, there is no need to wait for.
+ */
+export function nodesPassed(run) {
+  const passed = new Set(Object.keys(run.prompt).filter((id) => ["finished", "cached"].includes(run.nodes.get(id)?.state)));
+  if (!run.wasBroken) return passed.size;
+  const open = [...run.nodes].filter(([id, { state, ticked }]) => id in run.prompt && (state === "finished" || ticked)).map(([id]) => id);
+  const seen = new Set(open);
+  while (open.length) {
+    for (const value of Object.values(run.prompt[open.pop()].inputs ?? {})) {
+      const source = Array.isArray(value) && value.length === 2 ? value[0] : null;
+      if (!(source in run.prompt) || seen.has(source)) continue;
+      seen.add(source);
+      open.push(source);
+      if ((run.nodes.get(source)?.state ?? "waiting") === "waiting") passed.add(source);
+    }
+  }
+  return passed.size;
+}
+
 function dropPreviews(run) {
   for (const entry of run.nodes.values()) {
     if (entry.preview) URL.revokeObjectURL(entry.preview);

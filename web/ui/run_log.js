@@ -17,6 +17,7 @@ export class RunLog extends EventTarget {
   #early = new Map(); // id -> {since, facts: key -> fact}: told of runs before a listing says what they are
   #order = 0;
   #lastActive = null;
+  #clocksApart = Infinity; // ms by which our clock is ahead of the server's, and how long the quickest frame took
   #seen;
 
   /** `seen()`: the number of the last event that was told, or null. */
@@ -74,6 +75,7 @@ export class RunLog extends EventTarget {
     const run = this.#runs.get(data.prompt_id);
     if (!run) return void this.#keepMessage(type, data);
     if (isOver(run)) return;
+    if (data.timestamp) this.#clocksApart = Math.min(this.#clocksApart, Date.now() - data.timestamp);
     if (run.state !== "running") starts(run);
     this.#lastActive = run;
     handle(run, data);
@@ -86,6 +88,7 @@ export class RunLog extends EventTarget {
       if (run.startStamp !== null && run.startStamp !== timestamp) this.#beginAnew(run);
       starts(run);
       run.startStamp = timestamp;
+      if (timestamp) run.startedAt = timestamp + this.#clocksApart; // It may be told late.
     },
     execution_cached: (run, { nodes }) => {
       for (const id of nodes) nodeOf(run, id).state = "cached";
@@ -136,12 +139,15 @@ export class RunLog extends EventTarget {
    */
   receiveSnapshot({ queue, prompts = {} }, seq, hasGap) {
     const pending = new Set(queue?.pending ?? []);
+    const ofOthers = new Set((queue?.running ?? []).filter((id) => !(id in prompts)));
     for (const run of this.#runs.values()) {
       if (isOver(run)) continue;
       if (hasGap) {
         beginsAnew(run);
         run.since = seq ?? null;
       }
+      // Tables tell of it again; that it was started another time, only its own client would be told.
+      if (run.state === "running" && ofOthers.has(run.id)) beginsAnew(run);
       if (run.state !== "running" || !pending.has(run.id)) continue;
       this.#beginAnew(run);
       run.state = "queued";
@@ -167,7 +173,11 @@ export class RunLog extends EventTarget {
   /** A line of text for a node; the frame names no prompt. */
   receiveText({ nodeId, text }) {
     const run = this.newestFirst().find((each) => each.nodes.get(nodeId)?.state === "running");
-    if (!run) return;
+    if (!run) {
+      const early = [...this.#early.keys()].pop();
+      if (early !== undefined) this.#keepForLater(early, `text ${nodeId}`, () => this.receiveText({ nodeId, text }));
+      return;
+    }
     run.nodes.get(nodeId).text = text;
     this.#tell(run);
   }

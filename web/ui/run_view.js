@@ -2,7 +2,7 @@
 
 import { viewUrl } from "./api.js";
 import { element, keepChildren, seconds, setText } from "./dom.js";
-import { isOver } from "./run_log.js";
+import { isOver, nodesPassed } from "./run.js";
 
 const STATES = {
   sending: "sending",
@@ -121,7 +121,7 @@ class RunCard {
 
   #stateLine(run) {
     const total = Object.keys(run.prompt).length;
-    const ended = Object.keys(run.prompt).filter((id) => ["finished", "cached"].includes(run.nodes.get(id)?.state)).length;
+    const ended = nodesPassed(run);
     const cached = [...run.nodes.values()].filter((node) => node.state === "cached").length;
     const fromCache = cached ? `, ${cached} from the cache` : "";
     const failed = run.errors.length ? `, ${run.errors.length} failed` : "";

@@ -95,9 +95,20 @@ async function synchronise() {
   for (const id of log.adoptQueue(listing, askedAt)) {
     const entry = await api.readHistoryOf(id);
     if (entry && id in entry) log.adoptHistory(entry);
+    else if (await wasTakenAway(id)) log.removed(id);
     else log.lost(id);
   }
   await learnOutcomes();
+}
+
+/** Whether it was cancelled while it waited, by whomever: that is a job, and no history. */
+async function wasTakenAway(id) {
+  try {
+    return (await api.readJob(id))?.status === "cancelled";
+  } catch (error) {
+    if (error.status === 404) return false;
+    throw error;
+  }
 }
 
 /** How runs failed, where frames and history do not say it: wholly, in part, or with the server. */

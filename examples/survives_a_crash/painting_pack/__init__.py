@@ -11,8 +11,8 @@ import folder_paths
 from execution import ProgressBar
 
 CALLS = "calls.txt"
-"""In the output folder: a line for each call, which node and of which picture. Not in the folder of the pack: outputs of
-other code are not used again, and each file there counts as code."""
+"""In the output folder: a line for each call, which node and of which picture. Not in the pack's own folder, where each
+file counts as code: outputs of other code are not used again."""
 STEPS_A_SECOND = 10
 SIZE = (320, 240)
 

@@ -5,7 +5,7 @@ CREATE TABLE jobs (
     run INTEGER NOT NULL,
     is_newest INTEGER NOT NULL DEFAULT 1,   -- of the runs of its id
     state TEXT NOT NULL,
-    rank INTEGER NOT NULL,                  -- 0 running, 1 pending, 2 ended: how equal ones stand in lists
+    rank INTEGER NOT NULL,                  -- 0 running, 1 pending, 2 ended: how equal ones stand in lists; 3 only owed
     position,                               -- among those of its rank: start, number, end
     outcome TEXT,
     has_history INTEGER NOT NULL DEFAULT 0,
@@ -31,6 +31,7 @@ CREATE TABLE jobs (
     submitted BLOB NOT NULL,                -- the prompt as it came
     prompt BLOB,                            -- as it is shown once it has ended, if that differs
     details BLOB,                           -- what happened, once it has ended
+    notice BLOB,                            -- who wants to hear of its end
     bytes INTEGER NOT NULL,
     UNIQUE (prompt_id, run)
 );
@@ -56,6 +57,19 @@ CREATE TABLE events (
     body BLOB NOT NULL
 );
 CREATE INDEX events_by_prompt ON events (prompt_id, sequence);
+
+-- Who has to be told of the end of a job, and who has been. Several may be tried at once, those of other receivers first.
+CREATE TABLE deliveries (
+    id TEXT NOT NULL UNIQUE,
+    job INTEGER NOT NULL UNIQUE REFERENCES jobs (key) ON DELETE CASCADE,
+    receiver TEXT NOT NULL,
+    state TEXT NOT NULL,
+    made_at INTEGER NOT NULL,
+    next_try_at INTEGER NOT NULL,
+    tries INTEGER NOT NULL DEFAULT 0,
+    last_error TEXT NOT NULL DEFAULT ''
+);
+CREATE INDEX deliveries_to_make ON deliveries (receiver, next_try_at) WHERE state = 'pending';
 
 CREATE TABLE facts (
     name TEXT PRIMARY KEY,

@@ -16,7 +16,7 @@ async def nothing() -> None:
 
 
 def code_of(base: Path, origin: str = "custom_nodes.mine", version: str = "1") -> str | None:
-    packs = [path for path in (base / "custom_nodes").iterdir()]
+    packs = list((base / "custom_nodes").iterdir())
     return CodeOfClasses(packs, base / "built_in", version)(define("Any", nothing, origin=origin))
 
 

@@ -1,0 +1,92 @@
+"""A prompt that kills the process is told apart from its neighbours, however quick it is; who was told to stop stops."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.crash.killable_server import Prompt, node
+from tests.crash.quick_server import ENDS, SECONDS, QuickServer, counted, quick_server, read_frames
+
+KILLS_AT_ONCE: Prompt = {"1": node("CrashKill", tag="bad"), "2": node("CrashShow", value=["1", 0])}
+KILLS_BEHIND_A_SLOW_NODE: Prompt = {"0": node("CrashAsync", value=1, seconds=0.2), **KILLS_AT_ONCE,
+                                    "1": node("CrashKill", value=["0", 0], tag="bad")}
+KILLS_BEHIND_QUICK_NODES: Prompt = {"a": node("CrashAsync", value=2), "b": node("CrashPlain", value=["a", 0]),
+                                    **KILLS_AT_ONCE, "1": node("CrashKill", value=["b", 0], tag="bad")}
+
+
+async def lives_until_all_is_over(server: QuickServer) -> int:
+    """Start it again each time that it dies. How often it died."""
+    deaths = 0
+    while True:
+        await server.start()
+        try:
+            await server.until_all_is_over()
+            return deaths
+        except (aiohttp.ClientError, OSError):
+            await server.wait_for_death()
+            deaths += 1
+            assert deaths < 6, "it dies again and again"
+
+
+@pytest.mark.parametrize("bad", [KILLS_AT_ONCE, KILLS_BEHIND_A_SLOW_NODE, KILLS_BEHIND_QUICK_NODES],
+                         ids=["at once", "behind a slow node", "behind quick nodes"])
+async def test_one_that_kills_before_its_node_is_on_record_drags_nobody_along(tmp_path: Path, bad: Prompt) -> None:
+    (tmp_path / "kill").touch()
+    async with quick_server(tmp_path) as server:
+        await server.started("--on-start", "paused")
+        good = [f"good-{index}" for index in range(3)]
+        assert await server.posts(bad, prompt_id="bad") == 200
+        for tag in good:
+            assert await server.posts(counted(tag, seconds=0.5), prompt_id=tag) == 200
+        with contextlib.suppress(aiohttp.ClientError, OSError):
+            await server.ask("POST", "/api/queue/resume")
+        await server.wait_for_death()
+        assert await lives_until_all_is_over(server) == 1, "it has two attempts"
+        assert (await server.job("bad"))["outcome"] == "poisoned"
+        assert server.calls("bad") == 2
+        for tag in good:
+            assert (await server.job(tag))["status"] == "completed"
+            assert server.calls(tag) <= 2
+
+
+async def test_a_cancel_that_was_accepted_outlives_a_stop_in_peace_during_its_clean_up(tmp_path: Path) -> None:
+    async with quick_server(tmp_path) as server:
+        await server.started()
+        prompt = {"1": node("StubbornAsync", tag="stubborn"), "2": node("CrashShow", value=["1", 0])}
+        assert await server.posts(prompt, prompt_id="p") == 200
+        await server.until_called("stubborn")
+        assert await server.ask("POST", "/api/jobs/p/cancel") == (200, {"cancelled": True})
+        assert (await server.job("p"))["status"] == "in_progress", "its clean-up goes on"
+        await server.stop()
+        await server.started()
+        await server.until_all_is_over()
+        assert (await server.job("p"))["status"] == "cancelled"
+        assert server.calls("stubborn") == 1
+
+
+@pytest.mark.xfail(strict=True, reason="what is taken from the queue is told to nobody, whether it ran before or not")
+async def test_a_client_that_saw_its_prompt_run_is_told_when_it_is_cancelled_in_the_queue(tmp_path: Path) -> None:
+    """It ran, the process was killed, it waits again: whoever saw its start waits for its end."""
+    async with quick_server(tmp_path) as server:
+        await server.started()
+        assert await server.posts(counted("p", seconds=60), prompt_id="p", client_id="mine") == 200
+        await server.until_called("p")
+        await server.kill()
+        await server.started("--on-start", "paused")
+        seen: list[dict[str, Any]] = []
+        reading = asyncio.create_task(read_frames(server, "mine", 0, seen))
+        assert await server.ask("POST", "/api/jobs/p/cancel") == (200, {"cancelled": True})
+        assert (await server.job("p"))["status"] == "cancelled"
+        async with asyncio.timeout(SECONDS):
+            while not any(one["type"] == "status" and "seq" in one  # noqa: ASYNC110 - it is another process
+                          and one["data"]["status"]["exec_info"]["queue_remaining"] == 0 for one in seen):
+                assert not reading.done(), seen
+                await asyncio.sleep(0.01)
+        reading.cancel()
+        assert [one["type"] for one in seen if one["type"] in ENDS], "the queue is empty, and no end was told"

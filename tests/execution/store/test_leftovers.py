@@ -1,0 +1,136 @@
+"""What a database says of the jobs that had not ended when the process before did."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from execution import (
+    CancelAccepted,
+    NodeError,
+    NodeFailed,
+    NodeShown,
+    PromptDropped,
+    PromptId,
+    PromptMoved,
+    PromptRequeued,
+)
+from execution.store import Leftovers
+from tests.execution.store.conftest import OpenSqlite
+from tests.execution.store.told_jobs import (
+    P,
+    Telling,
+    finished,
+    names,
+    new_job,
+    node_finished,
+    node_started,
+    place,
+    queued,
+    started,
+)
+
+
+async def left_by(opened: OpenSqlite, *events: Any) -> Leftovers:
+    store, _ = await opened()
+    await Telling(store)(*events)
+    await store.close()
+    return (await opened())[1]
+
+
+def ids(leftovers: Leftovers) -> list[str]:
+    return [str(left.job.entry.prompt_id) for left in leftovers.unfinished]
+
+
+async def test_a_new_database_holds_nothing(opened: OpenSqlite) -> None:
+    _, leftovers = await opened()
+    assert (list(leftovers.unfinished), leftovers.next_number, leftovers.last_sequence) == ([], 0, 0)
+
+
+async def test_running_ones_come_in_the_order_of_their_starts_then_pending_ones_by_their_numbers(
+        opened: OpenSqlite) -> None:
+    leftovers = await left_by(
+        opened, queued("third", number=3), queued("first", number=-1), queued("second", number=1.5),
+        queued("runs", number=7), queued("ran", number=2), queued("runs too", number=1), queued("dropped", number=0),
+        queued("twin", number=3), queued("moved", number=9), started("runs"), started("ran"), finished("ran"),
+        started("runs too"), PromptDropped(prompt_id=PromptId("dropped")),
+        PromptMoved(prompt_id=PromptId("moved"), number=1))
+    assert ids(leftovers) == ["runs", "runs too", "first", "moved", "second", "third", "twin"]
+
+
+async def test_numbers_go_on_above_those_that_were_counted(opened: OpenSqlite) -> None:
+    leftovers = await left_by(opened, queued("a", number=4), queued("b", number=-11), queued("c", number=99.5),
+                              queued("d", number=10**30))
+    assert leftovers.next_number == 12
+
+
+async def test_a_job_comes_back_with_all_that_it_came_with(opened: OpenSqlite) -> None:
+    store, _ = await opened()
+    job = new_job(queued(P, number=-2, client_id=None, extra_data={"a": [1, 2.0]}), targets=["1"], line="tab",
+                  content_key="body", had_secrets=True)
+    await store.add(job)
+    await store.close()
+    (left,) = (await opened())[1].unfinished
+    assert (left.job.targets, left.job.line, left.job.content_key, left.job.had_secrets) == (["1"], "tab", "body", True)
+    entry = left.job.entry
+    assert (entry.client_id, entry.number, entry.extra_data) == (None, -2, {"a": [1, 2.0]})
+    assert (entry.outputs_wanted, entry.started_at, entry.attempt, entry.queued_at) == (["1"], 0, 0, 1)
+    assert (list(left.open_nodes), left.is_cancelled, left.job.submitted) == ([], False, b'{"1":{}}')
+
+
+async def test_nodes_that_had_started_and_not_ended_are_named(opened: OpenSqlite) -> None:
+    error = NodeError(exception_type="ValueError", exception_message="no")
+    leftovers = await left_by(
+        opened, queued(P), started(P), node_started("ended"), node_started("open"), node_finished("ended"),
+        node_started("expanded"), NodeShown(prompt_id=P, place=place("expanded"), ui={}), node_started("failed"),
+        NodeFailed(prompt_id=P, place=place("failed"), node_type="A", executed=[], known=[], error=error),
+        node_started("last"))
+    (left,) = leftovers.unfinished
+    assert list(left.open_nodes) == ["open", "last"]
+
+
+async def test_only_the_last_start_counts_for_the_nodes(opened: OpenSqlite) -> None:
+    leftovers = await left_by(
+        opened, queued(P), started(P), node_started("before"), queued(P, is_restored=True, attempt=1), started(P),
+        node_started("now"))
+    (left,) = leftovers.unfinished
+    assert (list(left.open_nodes), left.job.entry.attempt) == (["now"], 2)
+
+
+async def test_a_crash_before_it_was_started_again_is_still_the_one_of_its_last_start(opened: OpenSqlite) -> None:
+    leftovers = await left_by(opened, queued(P), started(P), node_started("suspect"),
+                              queued(P, is_restored=True, attempt=1))
+    (left,) = leftovers.unfinished
+    assert (list(left.open_nodes), left.job.entry.attempt, left.job.entry.started_at) == (["suspect"], 1, 0)
+
+
+async def test_who_was_put_back_on_good_terms_is_under_no_suspicion(opened: OpenSqlite) -> None:
+    leftovers = await left_by(opened, queued(P), started(P), node_started("1"), PromptRequeued(prompt_id=P))
+    (left,) = leftovers.unfinished
+    assert (list(left.open_nodes), left.job.entry.attempt, left.job.entry.started_at) == ([], 0, 0)
+
+
+@pytest.mark.parametrize("and_then", [[], [PromptRequeued(prompt_id=P)]])
+async def test_a_cancel_that_was_accepted_stays_one(opened: OpenSqlite, and_then: list[Any]) -> None:
+    leftovers = await left_by(opened, queued(P), started(P), CancelAccepted(prompt_id=P), *and_then)
+    (left,) = leftovers.unfinished
+    assert left.is_cancelled
+    assert left.job.entry.is_cancelled
+
+
+async def test_the_next_store_goes_on_with_them(opened: OpenSqlite) -> None:
+    await left_by(opened, queued("a"), started("a"), queued("b"))
+    store, leftovers = await opened()
+    told = Telling(store, leftovers.last_sequence)
+    await told(queued("a", is_restored=True, attempt=1), queued("b", is_restored=True), started("b"), finished("b"),
+               started("a"), finished("a"))
+    assert names(await store.entries()) == ["b", "a"]
+    entry = await store.get(PromptId("a"))
+    assert entry is not None
+    assert (entry.attempt, entry.queued_at) == (2, 1)
+
+
+async def test_the_last_sequence_survives(opened: OpenSqlite) -> None:
+    leftovers = await left_by(opened, queued(P), started(P), finished(P))
+    assert leftovers.last_sequence == 3

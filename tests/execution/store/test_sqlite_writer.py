@@ -1,0 +1,141 @@
+"""The thread that writes: what it puts into one transaction, and what it does when it cannot write."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from execution.store import StoreUnavailable
+from execution.store.sqlite_writer import SqliteWriter
+
+
+class Put:
+    """A change that adds a row; one at a closed door waits until it is opened."""
+
+    has_events = False
+
+    def __init__(self, value: int | None, door: threading.Event | None = None) -> None:
+        self._value = value
+        self._door = door
+
+    def apply(self, db: sqlite3.Connection) -> None:
+        if self._door is not None:
+            self._door.wait(30)
+        db.execute("INSERT INTO rows VALUES (?)", (self._value,))
+
+
+class Connection:
+    """One that fails at a statement when it is told to."""
+
+    def __init__(self, path: Path) -> None:
+        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._db.execute("CREATE TABLE rows (value INTEGER NOT NULL)")
+        self.fails_at = ""
+
+    def execute(self, statement: str, *values: Any) -> sqlite3.Cursor:
+        if self.fails_at and statement.startswith(self.fails_at):
+            raise sqlite3.OperationalError("disk I/O error")
+        return self._db.execute(statement, *values)
+
+    @property
+    def in_transaction(self) -> bool:
+        return self._db.in_transaction
+
+    def close(self) -> None:
+        self._db.close()
+
+
+@pytest.fixture
+def db(path: Path) -> Connection:
+    return Connection(path)
+
+
+@pytest.fixture
+async def writer(db: Connection) -> AsyncIterator[SqliteWriter]:
+    made = SqliteWriter(db, asyncio.get_running_loop(), lambda db: db.close(), lambda db: None)  # type: ignore[arg-type]
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+async def rows_after(writer: SqliteWriter, path: Path) -> list[int]:
+    await writer.close()
+    db = sqlite3.connect(path)
+    try:
+        return [value for value, in db.execute("SELECT value FROM rows ORDER BY rowid")]
+    finally:
+        db.close()
+
+
+async def test_what_comes_while_it_writes_goes_into_one_transaction(writer: SqliteWriter, path: Path) -> None:
+    door = threading.Event()
+    first = asyncio.ensure_future(writer.put_and_wait(Put(0, door)))
+    await asyncio.sleep(0)
+    others = [asyncio.ensure_future(writer.put_and_wait(Put(number))) for number in range(1, 51)]
+    await asyncio.sleep(0)
+    assert not any(one.done() for one in (first, *others))
+    door.set()
+    await asyncio.gather(first, *others)
+    assert writer.commits <= 2
+    assert await rows_after(writer, path) == list(range(51)), "in the order in which they came"
+
+
+async def test_one_that_cannot_be_written_fails_alone(writer: SqliteWriter, path: Path) -> None:
+    door = threading.Event()
+    values: list[int | None] = [1, 2, None, 4]
+    first = asyncio.ensure_future(writer.put_and_wait(Put(0, door)))
+    await asyncio.sleep(0)
+    others = [asyncio.ensure_future(writer.put_and_wait(Put(value))) for value in values]
+    await asyncio.sleep(0)
+    door.set()
+    await first
+    answers = await asyncio.gather(*others, return_exceptions=True)
+    assert [type(answer).__name__ for answer in answers] == ["NoneType", "NoneType", "StoreRefused", "NoneType"]
+    assert await rows_after(writer, path) == [0, 1, 2, 4]
+
+
+@pytest.mark.parametrize("statement", ["BEGIN", "INSERT", "COMMIT"])
+async def test_nothing_is_half_written_and_it_works_again_afterwards(writer: SqliteWriter, db: Connection, path: Path,
+                                                                     statement: str) -> None:
+    await writer.put_and_wait(Put(1))
+    db.fails_at = statement
+    with pytest.raises(StoreUnavailable, match="disk I/O error"):
+        await writer.put_and_wait(Put(2))
+    db.fails_at = ""
+    await writer.put_and_wait(Put(3))
+    assert await rows_after(writer, path) == [1, 3]
+
+
+async def test_what_is_left_is_written_before_it_ends_and_nothing_afterwards(writer: SqliteWriter, path: Path) -> None:
+    answers: list[StoreUnavailable | None] = []
+    for number in range(20):
+        writer.put(Put(number), answers.append)
+    assert await rows_after(writer, path) == list(range(20))
+    assert answers == [None] * 20
+    with pytest.raises(StoreUnavailable, match="closed"):
+        await writer.put_and_wait(Put(20))
+
+
+async def test_whatever_goes_wrong_aside_it_goes_on(db: Connection) -> None:
+    def fails(_: Any) -> None:
+        raise RuntimeError("aside")
+
+    writer = SqliteWriter(db, asyncio.get_running_loop(), lambda db: db.close(), fails)  # type: ignore[arg-type]
+    await writer.put_and_wait(Put(1))
+    await writer.put_and_wait(Put(2))
+    await writer.close()
+
+
+async def test_an_answer_that_raises_does_not_keep_the_others_from_theirs(writer: SqliteWriter) -> None:
+    def raises(_: StoreUnavailable | None) -> None:
+        raise RuntimeError("an answer")
+
+    writer.put(Put(1), raises)
+    await writer.put_and_wait(Put(2))
