@@ -19,6 +19,7 @@ import bench_workloads
 import controls
 import in_process
 import psutil
+import store as store_alone
 from bench_client import Client, Refused, Run, Server
 from bench_graphs import Graph, fresh_seed
 from bench_workloads import Context, finished_with, settle
@@ -413,14 +414,21 @@ async def durable(bench: Bench) -> list[Sample]:
     """The same prompts with queue and history on the disk, and without."""
     milliseconds = {}
     problem = ""
-    for store in ("disk", "memory"):
-        async with (studio_process(*FLAGS_OF_THE_BARS, "--store", store) as studio,
+    for place in ("disk", "memory"):
+        async with (studio_process(*FLAGS_OF_THE_BARS, "--store", place) as studio,
                     Server("studio", studio.url) as server):
             load = await load_of(server, studio.process, trivial_async_prompt)
-            milliseconds[store] = 1e3 / load.prompts_a_second
+            milliseconds[place] = 1e3 / load.prompts_a_second
             problem = problem or load.problem
     return [Sample("prompts of 5 trivial async nodes, on the disk", milliseconds["disk"], "ms/prompt",
                    milliseconds["memory"], Bar(times=1 / 0.7), "--store memory", problem)]
+
+
+@group("store")
+async def store(bench: Bench) -> list[Sample]:
+    """In this process, in a folder of its own."""
+    return [Sample(figure.name, figure.value, figure.unit, None, Bar(most=figure.most))
+            for figure in await store_alone.measure()]
 
 
 async def record_frames(server: Server, graph: Graph) -> controls.FramesOfOnePrompt:
@@ -493,6 +501,14 @@ async def image(bench: Bench) -> list[Sample]:
     name = "8 images through 10 torch operations, saved as PNG"
     problem = "" if figure.ok else figure.note or "wrong pixels"
     return [Sample(name, figure.value, "s", figure.limit, NO_BAR, "the bare work", problem)]
+
+
+@group("disk-tier")
+async def disk_tier(bench: Bench) -> list[Sample]:
+    with_it, without, entries = await in_process.slow_runs(nodes=4, seconds=1.1, megabytes=64, times=2)
+    problem = "" if entries == 4 else f"{entries} outputs reached the disk"
+    name = "4 nodes of 1.1 s, 64 MB each, outputs to disk, in process"
+    return [Sample(name, with_it, "s", without, Bar(times=1.05), "the same without a disk tier", problem)]
 
 
 # --- starting, and memory ------------------------------------------------------------------------------

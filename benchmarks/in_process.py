@@ -8,6 +8,7 @@ import statistics
 import sys
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -15,9 +16,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from bench_graphs import Graph, fresh_seed
 from bench_nodes.nodes import BenchAddAsync, BenchCollect  # bench_workloads puts their folder on the path
 
-from execution import Engine, NodeRegistry, PromptSubmission
+from execution import DiskTier, Engine, NodeRegistry, PromptSubmission
 from execution.events import Event, Outcome, PromptFinished
 from nodes.packs.class_nodes import define_class_node
+from nodes.plain_values import TensorForms
 
 
 class PromptWatch:
@@ -107,3 +109,61 @@ async def object_info(nodes: int, times: int) -> tuple[float, float]:
                 node_class.INPUT_TYPES()
             alone.append(time.perf_counter() - begin)
     return statistics.median(whole), statistics.median(alone)
+
+
+class SlowTensor:
+    """Computes for a while, and hands a fresh tensor on."""
+
+    RETURN_TYPES = ("TENSOR",)
+    FUNCTION = "run"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {"required": {"seed": ("INT", {}), "seconds": ("FLOAT", {}), "megabytes": ("INT", {})},
+                "optional": {"before": ("TENSOR",)}}
+
+    def run(self, seed: int, seconds: float, megabytes: int, before: Any = None) -> tuple[Any]:
+        import torch
+
+        end = time.thread_time() + seconds  # of computing: what else runs meanwhile makes it longer
+        made = torch.rand(megabytes * 2**18)
+        while time.thread_time() < end:
+            made[:10_000].add_(seed).cos_()
+        return (made,)
+
+
+class EndOfTensors:
+    RETURN_TYPES = ()
+    FUNCTION = "run"
+    OUTPUT_NODE = True
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {"required": {"tensor": ("TENSOR",)}}
+
+    def run(self, tensor: Any) -> tuple[()]:
+        return ()
+
+
+async def slow_runs(nodes: int, seconds: float, megabytes: int, times: int) -> tuple[float, float, int]:
+    """Seconds of a chain of nodes that take long, with a disk tier and without one, in turns: the medians. And how
+    many outputs of the last run reached the disk."""
+    taken: dict[bool, list[float]] = {True: [], False: []}
+    entries = 0
+    for has_tier in (False, True) * times:
+        with TemporaryDirectory() as folder:
+            tier = DiskTier(Path(folder), TensorForms(), bound=2**31, keeps=True) if has_tier else None
+            registry = NodeRegistry()
+            for node_class in (SlowTensor, EndOfTensors):
+                registry.add(define_class_node(node_class.__name__, node_class, "benchmark"))
+            graph = Graph()
+            for number in range(nodes):
+                link = {"before": [str(number - 1), 0]} if number else {}
+                graph.add(str(number), "SlowTensor", seed=fresh_seed(), seconds=seconds, megabytes=megabytes, **link)
+            graph.add("end", "EndOfTensors", tensor=[str(nodes - 1), 0])
+            watch = PromptWatch()
+            async with Engine(registry, disk_tier=tier) as engine:
+                engine.add_listener(watch.take)
+                taken[has_tier].append(await run_once(engine, watch, graph))
+            entries = len(list(Path(folder).glob("*/*"))) if has_tier else entries
+    return statistics.median(taken[True]), statistics.median(taken[False]), entries

@@ -101,7 +101,7 @@ async def socket_of(server: KillableServer, client_id: str, since: int | str = 0
     reading = asyncio.create_task(read_frames(server, client_id, since, seen))
     try:
         async with asyncio.timeout(SECONDS):
-            while not any(one["type"] == "snapshot" for one in seen):  # noqa: ASYNC110 - it is another process
+            while not any(one["type"] == "snapshot" for one in seen):
                 assert not reading.done(), seen
                 await asyncio.sleep(0.005)
         yield seen

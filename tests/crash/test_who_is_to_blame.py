@@ -84,7 +84,7 @@ async def test_a_client_that_saw_its_prompt_run_is_told_when_it_is_cancelled_in_
         assert await server.ask("POST", "/api/jobs/p/cancel") == (200, {"cancelled": True})
         assert (await server.job("p"))["status"] == "cancelled"
         async with asyncio.timeout(SECONDS):
-            while not any(one["type"] == "status" and "seq" in one  # noqa: ASYNC110 - it is another process
+            while not any(one["type"] == "status" and "seq" in one
                           and one["data"]["status"]["exec_info"]["queue_remaining"] == 0 for one in seen):
                 assert not reading.done(), seen
                 await asyncio.sleep(0.01)

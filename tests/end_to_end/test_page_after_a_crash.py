@@ -78,7 +78,7 @@ async def test_an_open_page_finds_its_way_back_after_kill_9(chromium: str, tmp_p
         await go(page, studio)
         early = await submit(client, "Meadow", 0.4, 0.2)
         await page.until(f"{RUNS} === 'succeeded'")
-        later = [await submit(client, "Harbour", 0.4, 3), await submit(client, "Forest", 0.4, 3.2),
+        later = [await submit(client, "Harbour", 0.4, 5), await submit(client, "Forest", 0.4, 3.2),
                  await submit(client, "Desert", 20, 0.5)]
         await page.until(f"{RUNS} === 'running running running succeeded' "
                          f"&& {is_painted('Harbour', 0.3)} && {is_painted('Forest', 0.3)}")
@@ -93,6 +93,7 @@ async def test_an_open_page_finds_its_way_back_after_kill_9(chromium: str, tmp_p
         assert (before["mix Harbour"], before["mix Forest"], before["paint Harbour"]) == (1, 1, 1)
 
         await studio.start()
+        await page.evaluate("dispatchEvent(new Event('online'))")  # else its next try may be seconds away
         await page.until(connection_is("connected"))
         # What ran is started again alone, the others wait until it is past the node that ran.
         await page.until(f"{RUNS} === 'queued queued running succeeded'")

@@ -221,7 +221,7 @@ class CacheMachine(RuleBasedStateMachine):
         before = {one for one in self.stored if one in self.cache}
         self.cache.begin_prompt(used, in_use)
         assert all(one in self.cache for one in before & wanted), "what somebody uses stays"
-        self.current = set()
+        self.current = {one for one in used if one in self.cache}
 
     @rule()
     def end_prompt(self) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from execution.identifiers import NodeId
 from execution.prompt_graph import GraphNode, parse_links
-from execution.signatures import Signature, is_transient, sign, sign_all
+from execution.signatures import Signature, is_lasting, is_transient, sign, sign_all
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -142,3 +142,26 @@ def test_code_that_was_loaded_anew_computes_something_else() -> None:
     assert known[0] == known[1]
     assert len({signatures[NodeId("a")] for signatures in known}) == 3
     assert len({signatures[NodeId("b")] for signatures in known}) == 1
+
+
+@pytest.mark.parametrize(("codes", "revisions", "lasting"), [
+    (None, {}, "ab"), ({"A": "1", "B": "1"}, {}, "ab"), ({"A": None, "B": "1"}, {}, ""),
+    ({"A": "1", "B": None}, {}, "a"), ({"A": "1", "B": "1"}, {"A": 1}, ""), ({"A": "1"}, {}, "a")])
+def test_a_signature_lasts_if_the_code_of_all_that_it_is_made_of_is_known(
+        codes: dict[str, str | None] | None, revisions: dict[str, int], lasting: str) -> None:
+    known = signed_chain(codes, revisions)
+    assert "".join(node_id for node_id in "ab" if is_lasting(known[NodeId(node_id)])) == lasting
+    assert not any(map(is_transient, known.values()))
+
+
+def test_other_code_under_the_same_name_changes_all_that_comes_of_it() -> None:
+    one, other = (signed_chain({"A": code, "B": "same"}) for code in ("1", "2"))
+    assert not set(one.values()) & set(other.values())
+
+
+def signed_chain(codes: dict[str, str | None] | None, revisions: dict[str, int] | None = None) -> dict[NodeId, Any]:
+    """Node b, of class B, takes what node a, of class A, gives."""
+    nodes = {NodeId(name): GraphNode(NodeId(name), name.upper(), inputs, parse_links(inputs))
+             for name, inputs in (("a", {}), ("b", {"x": ["a", 0]}))}
+    return sign_all(list(nodes), nodes, {}, fingerprints={}, run="run", identities={}, revisions=revisions,
+                    codes=codes)

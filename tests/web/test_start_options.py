@@ -352,3 +352,24 @@ def test_high_ram_keeps_what_the_latest_prompt_uses(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("execution.Engine", lambda *arguments, **more: None)
     server.make_engine(parsed(option), NodeRegistry(), TorchThreads())
     assert rules == [(CacheRule.CLASSIC,)]
+
+
+@pytest.mark.parametrize(("arguments", "kept"), [
+    ([], {"bound": 2 * 2**30, "after": 1.0, "keeps": False}),
+    (["--cache-disk", "5MB", "--cache-disk-after", "0.5", "--cache-disk-keep"],
+     {"bound": 5 * 2**20, "after": 0.5, "keeps": True}),
+    (["--cache-disk", "0"], None), (["--cache-disk", "0", "--cache-disk-keep"], None),
+    (["--store", "memory"], None),
+    (["--store", "memory", "--cache-disk-keep"], {"bound": 2 * 2**30, "after": 1.0, "keeps": True})])
+def test_outputs_are_kept_on_disk_if_somebody_may_look_for_them(
+        monkeypatch: pytest.MonkeyPatch, arguments: list[str], kept: dict[str, Any] | None) -> None:
+    made: list[dict[str, Any]] = []
+    monkeypatch.setattr("execution.DiskTier", lambda folder, forms, **settings: made.append(settings))
+    server.make_disk_tier(parsed(*arguments))
+    assert made == ([] if kept is None else [kept])
+
+
+@pytest.mark.parametrize("arguments", [["--cache-disk", "much"], ["--cache-disk-after", "-1"]])
+def test_what_is_no_size_or_time_for_the_disk_is_refused(capsys: pytest.CaptureFixture[str],
+                                                         arguments: list[str]) -> None:
+    assert arguments[0] in refused(capsys, *arguments)

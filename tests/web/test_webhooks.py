@@ -226,7 +226,7 @@ def test_a_damaged_file_is_named_and_left_as_it_is(tmp_path: Path, text: str) ->
     assert (tmp_path / "webhook.key").read_text() == text
 
 
-# -- the receiver of the documentation ----------------------------------------------------------------------------------
+# -- the receiver of the documentation ---------------------------------------------------------------------------------
 
 
 @contextmanager
