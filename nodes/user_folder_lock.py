@@ -12,7 +12,8 @@ class UserFolderInUse(Exception):
 
 
 def lock_user_folder(folder: Path) -> IO[str]:
-    """Take the user folder that this one is in. The lock is held until the file that is returned is closed, or the process ends however it does.
+    """Take the user folder that this one is in. The lock is held until the file that is returned is closed, or the
+    process ends however it does.
 
     :raises UserFolderInUse: another process has it.
     :raises OSError: the file cannot be written.

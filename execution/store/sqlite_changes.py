@@ -155,7 +155,7 @@ def prune(db: sqlite3.Connection, ended_before: int | None, most_bytes: int | No
 
 
 def _last_to_drop(db: sqlite3.Connection, ended_before: int | None, most_bytes: int | None) -> int | None:
-    """The position of the youngest job that is not kept, if there is one. They are dropped in the order of their ends."""
+    """The position of the youngest job that is not kept, if there is one. The first to have ended are dropped first."""
     surplus = -1
     if most_bytes is not None:
         (total,) = db.execute(f"SELECT coalesce(sum(bytes), 0) FROM jobs WHERE rank = {ENDED}").fetchone()

@@ -95,7 +95,8 @@ async def quick_server(base: Path, *flags: str) -> AsyncIterator[QuickServer]:
 
 
 @contextlib.asynccontextmanager
-async def socket_of(server: KillableServer, client_id: str, since: int | str = 0) -> AsyncIterator[list[dict[str, Any]]]:
+async def socket_of(server: KillableServer, client_id: str,
+                    since: int | str = 0) -> AsyncIterator[list[dict[str, Any]]]:
     """What a socket is told. It has been told what it had missed when this is entered."""
     seen: list[dict[str, Any]] = []
     reading = asyncio.create_task(read_frames(server, client_id, since, seen))

@@ -33,7 +33,7 @@ async def refuses(server: QuickServer, text: str) -> None:
 
 async def accepts_again(server: QuickServer, prompt_id: str) -> None:
     async with asyncio.timeout(SECONDS):
-        while await server.posts(counted(prompt_id), prompt_id=prompt_id) != 200:
+        while await server.posts(counted(prompt_id), prompt_id=prompt_id) != 200:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 
 

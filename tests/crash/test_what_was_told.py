@@ -12,6 +12,7 @@ import json
 import os
 import random
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -171,7 +172,7 @@ def check_the_order_of_each_life(people: list[Person]) -> None:
 def lives_in(people: list[Person]) -> int:
     """How many processes told numbers: between two of them is a jump."""
     numbers = sorted({one["seq"] for person in people for one in person.messages})
-    return 1 + sum(later - earlier >= SEQUENCE_JUMP for earlier, later in zip(numbers, numbers[1:]))
+    return 1 + sum(later - earlier >= SEQUENCE_JUMP for earlier, later in pairwise(numbers))
 
 
 @pytest.mark.slow

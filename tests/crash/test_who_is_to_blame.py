@@ -1,4 +1,4 @@
-"""A prompt that kills the process is told apart from its neighbours, however quick it is; who was told to stop stops."""
+"""A prompt that kills the process is told apart from its neighbours, however quick it is; a cancel stays one."""
 
 from __future__ import annotations
 
