@@ -18,6 +18,8 @@ import aiohttp
 
 ROOT = Path(__file__).resolve().parents[2]
 PACK = Path(__file__).parent / "crash_pack"
+LIGHT_TORCH = Path(__file__).parent / "light_torch"
+"""Stands in for torch, which is needed for none of this: the server starts in a third of the time."""
 SECONDS_TO_START = 60.0
 SECONDS_TO_SETTLE = 90.0
 
@@ -55,7 +57,7 @@ class KillableServer:
             self.process = await asyncio.create_subprocess_exec(
                 sys.executable, str(ROOT / "server.py"), "--port", str(port), "--base-directory", str(self.base),
                 *self.flags, *flags, stdout=log, stderr=log, stdin=asyncio.subprocess.DEVNULL,
-                env={**os.environ, "CRASH_FOLDER": str(self.base), **environment})
+                env={**os.environ, "CRASH_FOLDER": str(self.base), "PYTHONPATH": str(LIGHT_TORCH), **environment})
         async with asyncio.timeout(SECONDS_TO_START), aiohttp.ClientSession() as http:
             while self.is_alive:
                 with contextlib.suppress(aiohttp.ClientError, OSError):

@@ -56,7 +56,7 @@ async def test_one_that_kills_before_its_node_is_on_record_drags_nobody_along(tm
 
 
 async def test_a_cancel_that_was_accepted_outlives_a_stop_in_peace_during_its_clean_up(tmp_path: Path) -> None:
-    async with quick_server(tmp_path) as server:
+    async with quick_server(tmp_path, "--cancel-grace", "2") as server:
         await server.started()
         prompt = {"1": node("StubbornAsync", tag="stubborn"), "2": node("CrashShow", value=["1", 0])}
         assert await server.posts(prompt, prompt_id="p") == 200
