@@ -322,6 +322,16 @@ async def fanout(bench: Bench) -> list[Sample]:
     ]
 
 
+@group("listeners")
+async def listeners(bench: Bench) -> list[Sample]:
+    """Two thousand steps of progress, 2 ms apart, before 200 sockets of which 50 never read."""
+    alone, told_alone, _ = await bench_workloads._broadcast_run(bench.server, 1, 0, 30, 2000, 0.002)
+    crowded, told, _ = await bench_workloads._broadcast_run(bench.server, 150, 50, 60, 2000, 0.002)
+    problem = "" if (told_alone, told) == (1, 150) else f"{told} of 150 readers were told the end"
+    return [Sample("2,000 steps before 150 readers and 50 that never read", crowded, "s", alone, Bar(times=1.1),
+                   "one reader", problem)]
+
+
 # --- many prompts ---------------------------------------------------------------------------------
 
 
@@ -528,6 +538,27 @@ async def start(bench: Bench) -> list[Sample]:
         Sample("/readyz 200 after process start", studio.ready_after, "s", seconds, Bar(above=1), alone),
         Sample("idle resident memory", idle, "MB", megabytes, Bar(above=80), alone),
     ]
+
+
+@group("memory-of-many")
+async def memory_of_many(bench: Bench) -> list[Sample]:
+    """A thousand prompts of fresh tensors: caches, history and the log of events are bounded."""
+    async with (
+        studio_process(*FLAGS_OF_THE_BARS, log=bench.log) as studio,
+        Server("memory", studio.url, studio.pid) as server,
+    ):
+        await settle(server)
+        after_100 = 0.0
+        async with server.client() as client:
+            for number in range(1000):
+                graph, seed = Graph(), fresh_seed()
+                graph.add("tensor", "BenchTensor", seed=seed, megabytes=4)
+                graph.add("end", "BenchTensorMean", tensor=["tensor", 0])
+                await client.run(graph.nodes)
+                if number == 99:
+                    after_100 = studio.megabytes()
+        return [Sample("resident after 1,000 prompts of a fresh tensor of 4 MB", studio.megabytes(), "MB", after_100,
+                       Bar(times=1.15), "after 100 of them", "")]
 
 
 @group("memory")
