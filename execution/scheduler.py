@@ -199,7 +199,13 @@ class Scheduler:
         gone = self._pending.remove(None if removed.prompt_ids is None else set(removed.prompt_ids))
         for run in gone:
             del self._runs[run.prompt_id]
-            self._announce(events.PromptDropped(prompt_id=run.prompt_id, remaining=self.remaining))
+            if run.attempt:  # somebody saw it start, before an earlier process ended, and waits for its end
+                place = run.place(run.outputs[0])
+                self._announce(events.PromptFinished(
+                    prompt_id=run.prompt_id, outcome=Outcome.INTERRUPTED, remaining=self.remaining,
+                    interrupted=place, interrupted_type=run.class_of(place.real_id)))
+            else:
+                self._announce(events.PromptDropped(prompt_id=run.prompt_id, remaining=self.remaining))
         if gone or removed.prompt_ids is None:
             self._announce(events.QueueChanged(remaining=self.remaining))
 

@@ -86,8 +86,9 @@ class PromptLines:
     """Logs when prompts come and how long they took. A listener of the engine, for events of `KINDS`."""
 
     KINDS = (PromptQueued, PromptStarted, PromptFinished)
-    ENDINGS = {Outcome.SUCCEEDED: "executed in", Outcome.FAILED: "failed after", Outcome.INTERRUPTED:
-               "interrupted after"}
+    ENDINGS = {Outcome.SUCCEEDED: "executed in", Outcome.FAILED: "failed after",
+               Outcome.PARTLY_SUCCEEDED: "partly executed in", Outcome.INTERRUPTED: "interrupted after",
+               Outcome.CANCELLED: "cancelled after", Outcome.POISONED: "given up after"}
 
     def __init__(self) -> None:
         self._started_at: dict[str, int] = {}

@@ -88,8 +88,8 @@ class ClientConnection:
             self.put_frame(frame)
 
     async def has_room(self) -> bool:
-        """Wait until what was put so far is on its way. Returns whether the socket is still open."""
-        while self._frames and not self.is_closing:  # noqa: ASYNC110 - a slow reader is looked after, not an event
+        """Wait until more may be put without filling the outbox. Returns whether the socket is still open."""
+        while self._bytes > HIGH_WATER and not self.is_closing:  # noqa: ASYNC110 - it is the reader's pace, no event
             await asyncio.sleep(PACE)
         return not self.is_closing
 

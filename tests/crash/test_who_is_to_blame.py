@@ -70,7 +70,6 @@ async def test_a_cancel_that_was_accepted_outlives_a_stop_in_peace_during_its_cl
         assert server.calls("stubborn") == 1
 
 
-@pytest.mark.xfail(strict=True, reason="what is taken from the queue is told to nobody, whether it ran before or not")
 async def test_a_client_that_saw_its_prompt_run_is_told_when_it_is_cancelled_in_the_queue(tmp_path: Path) -> None:
     """It ran, the process was killed, it waits again: whoever saw its start waits for its end."""
     async with quick_server(tmp_path) as server:
