@@ -114,7 +114,7 @@ async def test_where_events_cannot_be_told_again_everything_is_read_anew(chromiu
         await page.until(f"{CONNECTED} && {RUNS} === 'succeeded running'")
         await page.until("document.querySelector('.run-state').textContent.startsWith('done') && "
                          "[...document.querySelectorAll('.run-state')][1].textContent === 'running, 1 of 2 nodes'")
-        await page.until("document.querySelector('.texts pre').innerText === 'meanwhile'")
+        await page.until("document.querySelector('.texts pre')?.innerText === 'meanwhile'")
         second.open()
         await page.until(f"{RUNS} === 'succeeded succeeded'")
         await page.until("[...document.querySelectorAll('.texts pre')].map((each) => each.innerText).join() "
@@ -146,7 +146,7 @@ async def test_a_reloaded_tab_knows_what_was_shown_before_of_a_run_that_goes_on(
     async with page_on(chromium, Show=Shown().node(), Work=works_until(door)) as (_, client, relay, page):
         await client.submit({"1": node("Show", a="early"), "2": node("Work", a="late")},
                             extra_data={"title": "Both"})
-        await page.until(f"{RUNS} === 'running' && document.querySelector('.texts pre').innerText === 'early'")
+        await page.until(f"{RUNS} === 'running' && document.querySelector('.texts pre')?.innerText === 'early'")
         await page.until(f"{FIGURES} === '40 %'")
         for _ in range(2):
             await page.until("Number(sessionStorage.getItem('studio.since')) >= 0")
