@@ -46,7 +46,7 @@ UNTIL = """new Promise((resolve, reject) => {
       const value = condition();
       if (value) end(resolve, value);
     } catch (error) {
-      end(reject, error);
+      if (!(error instanceof TypeError)) end(reject, error);  // what it looks into is not there yet
     }
   }
   observer.observe(document, { subtree: true, childList: true, attributes: true, characterData: true });
