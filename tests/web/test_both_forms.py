@@ -195,8 +195,8 @@ def test_every_route_of_ours_is_added_in_both_forms(table: int) -> None:
 
 def test_what_has_no_twin_is_for_one_form_only() -> None:
     paths = {route.path for table in WITHOUT_TWINS for route in table if isinstance(route, web.RouteDef)}
-    once = ("/internal/", "/api/jobs", "/api/queue/", "/api/assets", "/api/tags", "/extensions/", "/templates/", "/docs/",
-            "/api/workflow_templates/")
+    once = ("/internal/", "/api/jobs", "/api/queue/", "/api/assets", "/api/tags", "/extensions/", "/templates/",
+            "/docs/", "/api/workflow_templates/")
     assert [path for path in paths if not path.startswith(once)] == []
 
 
