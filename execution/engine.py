@@ -47,7 +47,6 @@ from .output_cache import CacheRule, OutputCache
 from .progress import EncodePreview, ProgressDesk, ProgressTables
 from .restored_jobs import (
     EndOfLeftover,
-    encode_prompt,
     events_of_the_end,
     fields_of_submission,
     reason_to_end,
@@ -56,6 +55,7 @@ from .restored_jobs import (
 from .run_rules import USUAL_RULES, RunRules
 from .scheduler import QueueEntry, Scheduler, SchedulerSettings
 from .store import EndNotice, HistoryEntry, JobStore, MemoryStore, NewJob, UnfinishedJob
+from .store.event_codec import encode
 from .validation import CheckedGraph, Verdict, add_answer, check_graph, conclude, read_graph
 
 log = logging.getLogger("studio.engine")
@@ -379,7 +379,7 @@ class Engine:
 
         def check() -> CheckedGraph:
             if not submission.submitted:
-                submission.submitted = encode_prompt(submission.prompt)
+                submission.submitted = encode(submission.prompt)
             read = read_graph(submission.prompt, self.registry)
             interfaces, failed = self._caller.hooks.declarations_of(read.definitions, clock)
             return check_graph(read, interfaces, failed, submission.targets,

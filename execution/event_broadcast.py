@@ -100,7 +100,8 @@ class EventBroadcast:
     def publish(self, event: Event) -> None:
         broken: list[Listener] | None = None
         kind = event.__class__
-        for listener in self._takers.get(kind) or self._takers_of(kind):
+        takers = self._takers.get(kind)
+        for listener in self._takers_of(kind) if takers is None else takers:
             try:
                 listener(event)
             except Exception:

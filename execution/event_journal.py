@@ -5,6 +5,7 @@ With a durable store nobody is told what could be forgotten. Events are told in 
 """
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable
@@ -91,27 +92,23 @@ class EventJournal:
             return
         if self._trouble is not None:
             raise self._trouble
-        self._write_soon()
-        future: asyncio.Future[None] = self._loop.create_future()
-        self._asking.add(future)
-        self.when_told(lambda: None if future.done() else future.set_result(None))
-        try:
-            await future
-        finally:
-            self._asking.discard(future)
+        await self._future_of_telling()
 
     async def close(self) -> None:
         """Write and tell what is there, if it can be written at all. What comes afterwards is told, and not kept."""
         while self._untold and self._trouble is None:
-            self._write_soon()
-            future: asyncio.Future[None] = self._loop.create_future()
-            self._asking.add(future)
-            self.when_told(lambda future=future: None if future.done() else future.set_result(None))  # type: ignore[misc]
-            await asyncio.wait((future,))
-            self._asking.discard(future)
-            if not future.cancelled():
-                future.exception()  # the trouble was logged
+            with contextlib.suppress(StoreUnavailable):  # it was logged
+                await self._future_of_telling()
         self._is_closed = True
+
+    def _future_of_telling(self) -> "asyncio.Future[None]":
+        """Done once all that was published so far is told, or with what is in the way."""
+        self._write_soon()
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._asking.add(future)
+        future.add_done_callback(self._asking.discard)
+        self.when_told(lambda: None if future.done() else future.set_result(None))
+        return future
 
     # -- batches ----------------------------------------------------------------------------------------------------
 
@@ -155,7 +152,7 @@ class EventJournal:
             log.error("%s; what happens is told to nobody until it can be kept", trouble)
         self._trouble = trouble
         self._batch = batch + self._batch
-        for future in self._asking:
+        for future in list(self._asking):
             if not future.done():
                 future.set_exception(trouble)
         if not self._is_closed:

@@ -13,8 +13,6 @@ from .prompt_run import PromptRun
 
 LARGEST_WHOLE = 2**53
 """From here on not every whole number is one for clients that know floats alone."""
-LARGEST_WHOLE = 2**53
-"""From here on not every whole number is one for clients that know floats alone."""
 _Entry = tuple[tuple[bool, float, int], PromptRun]
 
 

@@ -4,8 +4,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import msgspec
-
 from .errors import PromptRejected
 from .events import Event, NodeError, NodeFailed, NodePlace, Outcome, PromptFinished, PromptQueued
 from .identifiers import NodeId
@@ -97,14 +95,6 @@ def fields_of_submission(job: NewJob) -> dict[str, Any]:
     return {"prompt": decode_prompt(job.submitted), "client_id": entry.client_id, "prompt_id": entry.prompt_id,
             "number": entry.number, "line": job.line, "extra_data": dict(entry.extra_data), "targets": job.targets,
             "content_key": job.content_key, "submitted": job.submitted, "rules": job.rules}
-
-
-def encode_prompt(prompt: Any) -> bytes:
-    """JSON of a prompt as it came."""
-    try:
-        return msgspec.json.encode(prompt)
-    except (TypeError, ValueError, UnicodeEncodeError, RecursionError):
-        return json.dumps(prompt, default=str).encode()
 
 
 def decode_prompt(encoded: bytes) -> Any:

@@ -23,6 +23,7 @@ from .output_cache import CacheRule, OutputCache
 from .pending_prompts import PendingPrompts
 from .prompt_run import Call, CallState, NodeRun, NodeState, PromptRun
 from .resource_pools import Needs, ResourcePools
+from .run_rules import NO_LIMITS
 from .signatures import Signature, is_lasting
 from .token_queues import TokenQueues
 
@@ -594,7 +595,9 @@ class Scheduler:
             self._start_call(call)
 
     def _may_share(self, node: NodeRun) -> bool:
-        return self.cache.rule is not CacheRule.NONE and node.interface.is_shareable and not node.definition.is_output
+        """Limits that a prompt sets for its own calls would be those of every prompt that waits for one of them."""
+        return (self.cache.rule is not CacheRule.NONE and node.interface.is_shareable
+                and not node.definition.is_output and node.run.scope.limits == NO_LIMITS)
 
     def _new_call(self, run: PromptRun, node: NodeRun | None, needs: Needs, on_lane: bool) -> Call:
         call = Call(CallId(next(self._call_ids)), run, node, needs, on_lane)
@@ -726,6 +729,7 @@ class Scheduler:
 
     def _node_raised(self, raised: stimuli.NodeRaised) -> None:
         call = self._end(raised.call_id)
+        waits_for_memory = False
         if call is not None:
             if not call.nodes:  # change checks
                 self._fail(call.run, raised.node_id or call.run.outputs[0], raised.error)
@@ -733,6 +737,7 @@ class Scheduler:
                 node.call = None
                 if raised.error.out_of_memory and node.run.ending is None and not node.runs_alone:
                     self._try_alone(node, raised.error)
+                    waits_for_memory = True
                 elif raised.error.is_transient and node.run.ending is None and node.retries < node.definition.retries:
                     self._retry_later(node, raised.error)
                 else:
@@ -740,12 +745,13 @@ class Scheduler:
             if raised.error.out_of_memory and any(node.runs_alone and node.call is None for node in call.nodes):
                 self._count_memory_failure(call)
         if raised.error.out_of_memory:  # now: what failed needs its outputs no more
-            self._drop_unused()
+            self.cache.drop_unused(self._signatures_in_use())
+            if not waits_for_memory:
+                self._out.append(commands.ReleaseMemory())
 
     def _try_alone(self, node: NodeRun, error: NodeError) -> None:
         """It ran out of memory: once more, when what is kept has been dropped, and with nothing beside it."""
         node.runs_alone = True
-        self.cache.drop_unused(self._signatures_in_use())
         node.move(NodeState.READY)
         call = self._new_call(node.run, node, (), on_lane=False)
         node.call = call

@@ -8,11 +8,7 @@ from typing import Any
 
 from execution import Leaf
 
-_DTYPES = {"float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16", "int64": "I64", "int32": "I32",
-           "int16": "I16", "int8": "I8", "uint8": "U8", "uint16": "U16", "uint32": "U32", "uint64": "U64",
-           "bool": "BOOL", "float8_e4m3fn": "F8_E4M3", "float8_e5m2": "F8_E5M2"}
-"""Types as torch names them, and as the safetensors format does. Others have no plain form."""
-_NAMES = {word: name for name, word in _DTYPES.items()}
+from .tensor_types import FORMAT_NAMES, TORCH_NAMES
 
 
 class TensorForms:
@@ -22,7 +18,7 @@ class TensorForms:
         torch = sys.modules.get("torch")
         if torch is None or value.__class__ is not torch.Tensor:
             return None
-        dtype = _DTYPES.get(str(value.dtype).removeprefix("torch."))
+        dtype = FORMAT_NAMES.get(str(value.dtype).removeprefix("torch."))
         if dtype is None or value.layout is not torch.strided or value.requires_grad or value.is_meta:
             return None
         device = "" if value.device.type == "cpu" else str(value.device)
@@ -42,7 +38,7 @@ class TensorForms:
         """On the device that it was on, if there is one of that name now; else in memory."""
         import torch
 
-        dtype = getattr(torch, _NAMES[leaf.dtype])
+        dtype = getattr(torch, TORCH_NAMES[leaf.dtype])
         flat = torch.frombuffer(content, dtype=dtype) if content else torch.empty(0, dtype=dtype)
         made = flat.reshape(leaf.shape)
         if leaf.note:

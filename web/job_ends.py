@@ -12,7 +12,7 @@ class JobEnds:
         self._engine = engine
         self._waiting: dict[PromptId, set[asyncio.Future[None]]] = {}
         self._is_closed = False
-        engine.add_listener(self._note)
+        engine.add_listener(self._note, (PromptFinished, PromptDropped))
 
     async def entry_at_end(self, prompt_id: PromptId, seconds: float) -> HistoryEntry | None:
         """The job once it has ended; None if it has not after so many seconds."""
@@ -37,9 +37,7 @@ class JobEnds:
             self._release(prompt_id)
 
     def _note(self, event: Event) -> None:
-        kind = event.__class__
-        if kind is PromptFinished or kind is PromptDropped:
-            self._release(event.prompt_id)  # type: ignore[attr-defined]
+        self._release(event.prompt_id)  # type: ignore[attr-defined]
 
     def _release(self, prompt_id: PromptId) -> None:
         for future in self._waiting.pop(prompt_id, ()):

@@ -47,7 +47,7 @@ class JobProgress:
         self._takers: dict[type, Callable[[Any], None]] = {
             PromptQueued: self._queued, NodeStarted: self._node_started, NodeFinished: self._node_finished,
             PromptFinished: self._forget, PromptDropped: self._forget}
-        engine.add_listener(self._note)
+        engine.add_listener(self._note, self._takers.keys())
 
     async def percent_of(self, job: HistoryEntry) -> float | None:
         """0 to 100, which only an end is; never less than was told before. None for what ended badly."""
@@ -65,9 +65,7 @@ class JobProgress:
         return asked.told
 
     def _note(self, event: Event) -> None:
-        take = self._takers.get(event.__class__)
-        if take is not None:
-            take(event)
+        self._takers[event.__class__](event)
 
     def _queued(self, event: PromptQueued) -> None:
         self._prompts[event.prompt_id] = event.prompt

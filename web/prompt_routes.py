@@ -15,6 +15,7 @@ from .submission_requests import submission_of
 
 routes = web.RouteTableDef()
 
+
 @routes.get("/prompt")
 async def queue_length(request: web.Request) -> web.Response:
     return json_response({"exec_info": {"queue_remaining": request.app[ENGINE].remaining}})

@@ -36,7 +36,8 @@ class MemoryStore:
         self._ended: dict[tuple[PromptId, int], HistoryEntry] = {}  # by id and run, in the order of their ends
         self._runs: dict[PromptId, deque[HistoryEntry]] = {}  # the same by id, in the order of their newest ends
         self._submitted: dict[PromptId, NewJob] = {}
-        self._by_key: dict[str, PromptId] = {}
+        self._by_key: dict[str, NewJob] = {}
+        self._keys_of: dict[PromptId, list[str]] = {}
         self._owed = MemoryOutbox(bound)
         self.outbox: Outbox = self._owed
 
@@ -51,7 +52,8 @@ class MemoryStore:
     async def add(self, job: NewJob) -> None:
         self._submitted[job.entry.prompt_id] = job
         if job.idempotency_key is not None:
-            self._by_key[job.idempotency_key] = job.entry.prompt_id
+            self._by_key[job.idempotency_key] = job
+            self._keys_of.setdefault(job.entry.prompt_id, []).append(job.idempotency_key)
         self._open.expect(job.entry)
 
     def take(self, event: Event) -> None:
@@ -85,9 +87,9 @@ class MemoryStore:
 
     def _forget_submission(self, prompt_id: PromptId) -> None:
         if self._open.get(prompt_id) is None:
-            job = self._submitted.pop(prompt_id, None)
-            if job is not None and job.idempotency_key is not None:
-                self._by_key.pop(job.idempotency_key, None)
+            self._submitted.pop(prompt_id, None)
+            for key in self._keys_of.pop(prompt_id, ()):
+                self._by_key.pop(key, None)
 
     def delete(self, prompt_ids: Sequence[PromptId]) -> "asyncio.Future[None]":
         for prompt_id in prompt_ids:
@@ -140,8 +142,7 @@ class MemoryStore:
         return None if entry is None else self._submitted.get(prompt_id)
 
     async def job_of_key(self, key: str) -> NewJob | None:
-        prompt_id = self._by_key.get(key)
-        return None if prompt_id is None else self._submitted.get(prompt_id)
+        return self._by_key.get(key)
 
     async def find_jobs(self, query: JobQuery) -> JobPage:
         """What is open is copied before the thread starts, since it changes on the loop meanwhile."""

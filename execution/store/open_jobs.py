@@ -24,6 +24,7 @@ from ..events import (
     PromptStarted,
 )
 from ..identifiers import ClientId, PromptId
+from .event_codec import encode
 from .job_store import HistoryEntry
 
 _OF_NO_INTEREST = frozenset({NodeProgressed})
@@ -143,9 +144,6 @@ def snapshot_of(entry: HistoryEntry) -> HistoryEntry:
     return taken
 
 
-def packed(prompt: Mapping[str, Any] | msgspec.Raw) -> Mapping[str, Any] | msgspec.Raw:
+def packed(prompt: Mapping[str, Any] | msgspec.Raw) -> msgspec.Raw:
     """A prompt as one object instead of thousands, which the collector of garbage would visit again and again."""
-    try:
-        return msgspec.Raw(msgspec.json.encode(prompt))
-    except (TypeError, UnicodeEncodeError, RecursionError):
-        return prompt
+    return msgspec.Raw(encode(prompt))

@@ -27,6 +27,7 @@ from .job_store import (
     Leftovers,
     LoggedEvent,
     NewJob,
+    StoreRefused,
     StoreUnavailable,
     StoreUnusable,
     UnfinishedJob,
@@ -155,7 +156,7 @@ class SqliteStore:
                 ended[event.sequence] = self._ending[event.sequence]
 
         def answer(trouble: StoreUnavailable | None) -> None:
-            if trouble is None:
+            if trouble is None or isinstance(trouble, StoreRefused):  # then nobody tries again
                 for sequence, entry in ended.items():
                     self._ending.pop(sequence, None)
                     self._open.forget(entry.prompt_id)
@@ -308,8 +309,7 @@ def _leftovers_in(db: sqlite3.Connection) -> Leftovers:
     running = _rows(db, "WHERE rank = ? ORDER BY position", RUNNING)
     pending = _rows(db, "WHERE rank = ? ORDER BY number, key", PENDING)
     return Leftovers(
-        unfinished=[*(_unfinished(db, row) for row in running),
-                    *(_unfinished(db, row) for row in pending)],
+        unfinished=[_unfinished(db, row) for row in (*running, *pending)],
         next_number=_fact(db, "next_number"), last_sequence=_fact(db, "last_sequence"))
 
 
@@ -325,7 +325,7 @@ def _unfinished(db: sqlite3.Connection, row: tuple[Any, ...]) -> UnfinishedJob:
         event = logged.event
         if isinstance(event, NodeStarted):
             open_nodes[event.place.node_id] = None
-        elif isinstance(event, (NodeFinished, NodeShown, NodeFailed)):  # the latter goes on as a subgraph
+        elif isinstance(event, (NodeFinished, NodeFailed, NodeShown)):  # the last goes on as a subgraph
             open_nodes.pop(event.place.node_id, None)
     return UnfinishedJob(job=job, open_nodes=list(open_nodes), is_cancelled=job.entry.is_cancelled)
 

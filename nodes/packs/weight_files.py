@@ -7,12 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..tensor_types import FORMAT_NAMES, TORCH_NAMES
+
 _SAFETENSORS = (".safetensors", ".sft")
 _NESTED = "state_dict"
-_DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32",
-           "I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool", "F8_E4M3": "float8_e4m3fn",
-           "F8_E5M2": "float8_e5m2", "U16": "uint16", "U32": "uint32", "U64": "uint64"}
-"""Types as such files name them, and as torch does."""
 
 
 def load_torch_file(ckpt: str, safe_load: bool = False, device: Any = None, return_metadata: bool = False) -> Any:
@@ -51,7 +49,7 @@ def _read_safetensors(path: str, device: Any) -> tuple[dict[str, Any], dict[str,
     with Path(path).open("rb") as file:
         for name, entry in entries.items():
             begin, end = entry["data_offsets"]
-            dtype = getattr(torch, _DTYPES.get(entry["dtype"], ""), None)
+            dtype = getattr(torch, TORCH_NAMES.get(entry["dtype"], ""), None)
             count = math.prod(entry["shape"])
             if dtype is None or not 0 <= begin <= end <= size or end - begin != count * dtype.itemsize:
                 raise ValueError(f"{path} is no proper safetensors file: its tensor {name!r} is not what its head says")
@@ -69,7 +67,7 @@ def save_torch_file(sd: Mapping[str, Any], ckpt: str, metadata: Mapping[str, str
     """
     import torch
 
-    words = {getattr(torch, name): word for word, name in _DTYPES.items() if hasattr(torch, name)}
+    words = {getattr(torch, name): word for name, word in FORMAT_NAMES.items() if hasattr(torch, name)}
     entries: dict[str, Any] = {} if metadata is None else {"__metadata__": dict(metadata)}
     place = 0
     for name, tensor in sd.items():

@@ -446,7 +446,8 @@ async def test_what_must_not_be_shared_runs_for_each_prompt(options: dict[str, A
         await gate.arrived(2)
         gate.open()
         for prompt_id in prompts:
-            await studio.events.end_of(prompt_id)
+            assert (await studio.events.end_of(prompt_id)).outcome is Outcome.SUCCEEDED
+        assert len(gate.calls) == 2
 
 
 async def test_an_unchanged_prompt_runs_nothing_again() -> None:

@@ -109,6 +109,20 @@ async def test_progress_resets_the_idle_time_and_silence_does_not() -> None:
         assert "no progress for 0.08 s" in failed.error.exception_message
 
 
+@pytest.mark.parametrize("limited_first", [True, False])
+async def test_a_limit_that_one_prompt_sets_ends_no_call_of_another(limited_first: bool) -> None:
+    gate = GatedNode("Gate")
+    rules = [late(run_timeout=SHORT), RunRules()]
+    async with running(gate) as studio:
+        prompts = {}
+        for rule in rules if limited_first else reversed(rules):
+            prompts[rule] = await studio.submit({"1": node("Gate", x=1), "2": shows("1")}, rules=rule)
+        await gate.arrived(2)
+        assert (await studio.events.end_of(prompts[rules[0]])).outcome is Outcome.FAILED
+        gate.open()
+        assert (await studio.events.end_of(prompts[rules[1]])).outcome is Outcome.SUCCEEDED
+
+
 async def test_the_prompt_wins_over_the_class_and_that_over_the_server() -> None:
     settings = EngineSettings(scheduler=SchedulerSettings(pools=POOLS),
                               caller=CallerSettings(limits=TimeLimits(run_timeout=SHORT)))
