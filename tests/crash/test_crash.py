@@ -140,12 +140,17 @@ async def test_killed_at_random_moments(tmp_path: Path, batch: int) -> None:
             await server.kill()
             await asyncio.gather(*working)
             await watcher.end()
-        await server.start()
-        watcher.begin()
-        await server.until_all_is_over()
-        await until_seen(server, watcher)
-        await check_everything(server, clients, watcher)
-        await watcher.end()
+        await comes_back_whole(server, clients, watcher)
+
+
+async def comes_back_whole(server: KillableServer, clients: list[Client], watcher: Watcher) -> None:
+    """Start it for the last time, wait until nothing is left to do, and check all that must hold."""
+    await server.start()
+    watcher.begin()
+    await server.until_all_is_over()
+    await until_seen(server, watcher)
+    await check_everything(server, clients, watcher)
+    await watcher.end()
 
 
 async def until_seen(server: KillableServer, watcher: Watcher) -> None:
@@ -165,12 +170,7 @@ async def test_killed_at_named_places(tmp_path: Path, place: str) -> None:
         await asyncio.gather(*(client.work() for client in clients))
         await server.wait_for_death()
         await watcher.end()
-        await server.start()
-        watcher.begin()
-        await server.until_all_is_over()
-        await until_seen(server, watcher)
-        await check_everything(server, clients, watcher)
-        await watcher.end()
+        await comes_back_whole(server, clients, watcher)
 
 
 async def test_a_prompt_that_kills_the_process_is_told_apart_and_drags_nobody_along(tmp_path: Path) -> None:

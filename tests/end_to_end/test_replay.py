@@ -305,5 +305,7 @@ async def test_silence_is_broken_by_a_comment(monkeypatch: pytest.MonkeyPatch) -
             async for line in response.content:
                 if line.startswith(b":"):
                     break
+            else:
+                pytest.fail("the stream ended without a comment")
         door.open()
         await client.end_of(prompt_id)
