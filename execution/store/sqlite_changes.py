@@ -24,6 +24,7 @@ from .sqlite_outbox import drop_jobs, put_into_outbox
 log = logging.getLogger("studio.store")
 
 _SET_FACT = "INSERT INTO facts VALUES (?, ?) ON CONFLICT DO UPDATE SET value = max(value, excluded.value)"
+_ADD_TO_FACT = "INSERT INTO facts VALUES (?, ?) ON CONFLICT DO UPDATE SET value = value + excluded.value"
 _LARGEST_NUMBER = 2**53
 _OPEN = "prompt_id = :prompt_id AND rank < 2"
 
@@ -69,14 +70,18 @@ class WriteEvents:
 
     def apply(self, db: sqlite3.Connection) -> None:
         rows = []
+        size = 0
         for event in self._events:
             prompt_id: PromptId | None = getattr(event, "prompt_id", None)
             if is_logged(event):
                 owner = None if prompt_id is None else self._owners.get(prompt_id)
-                rows.append((event.sequence, event.at, prompt_id, owner, type(event).__name__, encode_event(event)))
+                body = encode_event(event)
+                size += len(body)
+                rows.append((event.sequence, event.at, prompt_id, owner, type(event).__name__, body))
             if prompt_id is not None:
                 self._change_job(db, prompt_id, event)
         db.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", rows)
+        db.execute(_ADD_TO_FACT, ("event_bytes", size))
         db.execute(_SET_FACT, ("last_sequence", self._events[-1].sequence))
 
     def _change_job(self, db: sqlite3.Connection, prompt_id: PromptId, event: Event) -> None:
@@ -135,23 +140,37 @@ class DeleteHistory:
             drop_jobs(db, "prompt_id = ?", (prompt_id,))
 
 
-def prune(db: sqlite3.Connection, ended_before: int | None, most_bytes: int | None, most_events: int) -> None:
+def prune(db: sqlite3.Connection, ended_before: int | None, most_bytes: int | None, most_events: int,
+          most_event_bytes: int) -> None:
     """Drop what is older, and the oldest of what is more, than is kept. Open jobs stay."""
     db.execute("BEGIN IMMEDIATE")
     try:
         last = _last_to_drop(db, ended_before, most_bytes)
         if last is not None:
             drop_jobs(db, "position <= ?", (last,))
-        row = db.execute("SELECT sequence FROM events ORDER BY sequence DESC LIMIT 1 OFFSET ?",
-                         (most_events,)).fetchone()
-        if row is not None:
-            db.execute("DELETE FROM events WHERE sequence <= ?", row)
-            db.execute(_SET_FACT, ("oldest_event", row[0] + 1))
+        _drop_events(db, most_events, most_event_bytes)
         db.execute("COMMIT")
     except BaseException:
         db.execute("ROLLBACK")
         raise
     db.execute("PRAGMA incremental_vacuum(1000)")
+
+
+def _drop_events(db: sqlite3.Connection, most_events: int, most_bytes: int) -> None:
+    """The oldest go first. What goes is measured, and what stays is not looked at: its bytes are counted on."""
+    (last,) = db.execute("SELECT max(sequence) FROM (SELECT sequence FROM events ORDER BY sequence DESC "
+                         "LIMIT 1 OFFSET ?)", (most_events,)).fetchone()
+    row = db.execute("SELECT value FROM facts WHERE name = 'event_bytes'").fetchone()
+    surplus = (0 if row is None else int(row[0])) - most_bytes
+    gone = 0
+    for sequence, size in db.execute("SELECT sequence, length(body) FROM events ORDER BY sequence"):
+        if gone >= surplus and (last is None or sequence > last):
+            break
+        last, gone = max(sequence, last or 0), gone + size
+    if last is not None:
+        db.execute("DELETE FROM events WHERE sequence <= ?", (last,))
+        db.execute(_ADD_TO_FACT, ("event_bytes", -gone))
+        db.execute(_SET_FACT, ("oldest_event", last + 1))
 
 
 def _last_to_drop(db: sqlite3.Connection, ended_before: int | None, most_bytes: int | None) -> int | None:

@@ -47,6 +47,8 @@ _LARGEST = 2**63 - 1
 PRUNE_SECONDS = 60.0
 """Between two looks for what is older than is kept."""
 MOST_EVENTS = 200_000
+MOST_EVENT_BYTES = 256 * 2**20
+"""Of the bodies of events: what nodes show is in them."""
 
 
 class KeepRule(Struct, frozen=True, kw_only=True):
@@ -60,17 +62,19 @@ class SqliteStore:
     """Keeps jobs, history and the log of events in a file.
 
     :param most_events: how many events the log holds.
+    :param most_event_bytes: how many bytes of them; whichever bound is reached first counts.
     :param busy_seconds: how long another program that holds the file is waited for.
     """
 
     is_durable = True
 
     def __init__(self, path: Path, *, keep: KeepRule | None = None, most_events: int = MOST_EVENTS,
-                 clock: Clock | None = None, migrations: Path = MIGRATIONS,
-                 busy_seconds: float = BUSY_SECONDS) -> None:
+                 most_event_bytes: int = MOST_EVENT_BYTES, clock: Clock | None = None,
+                 migrations: Path = MIGRATIONS, busy_seconds: float = BUSY_SECONDS) -> None:
         self._path = path
         self._keep = keep or KeepRule()
         self._most_events = most_events
+        self._most_event_bytes = most_event_bytes
         self._clock = clock or SystemClock()
         self._migrations = migrations
         self._busy_seconds = busy_seconds
@@ -130,7 +134,8 @@ class SqliteStore:
     def prune_on(self, db: sqlite3.Connection) -> None:
         """Drop what is not kept any more."""
         age = self._keep.max_age_ms
-        prune(db, None if age is None else self._clock.now_ms() - age, self._keep.max_bytes, self._most_events)
+        prune(db, None if age is None else self._clock.now_ms() - age, self._keep.max_bytes, self._most_events,
+              self._most_event_bytes)
 
     # -- writing ----------------------------------------------------------------------------------------------------
 
