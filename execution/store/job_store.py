@@ -191,6 +191,8 @@ class UnfinishedJob(Struct, kw_only=True):
     """Nodes that had started and not ended, so that one of them may be what ended the process."""
     is_cancelled: bool = False
     """A client was told that it would stop."""
+    judgings: int = 0
+    """How often the process ended while it was judged, the last times in a row that it was."""
 
 
 class LoggedEvent(Struct, frozen=True, kw_only=True):
@@ -238,6 +240,13 @@ class JobStore(Protocol):
         """Keep a job. It is written when this returns.
 
         :raises StoreUnavailable: it is not kept.
+        """
+        ...
+
+    async def note_judging(self, prompt_id: PromptId | None) -> None:
+        """Put on record which open job is judged from now on, if any, and that the one before it is past that.
+
+        :raises StoreUnavailable: it is not on record.
         """
         ...
 

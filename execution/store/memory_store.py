@@ -56,6 +56,9 @@ class MemoryStore:
             self._keys_of.setdefault(job.entry.prompt_id, []).append(job.idempotency_key)
         self._open.expect(job.entry)
 
+    async def note_judging(self, prompt_id: PromptId | None) -> None:
+        pass
+
     def take(self, event: Event) -> None:
         entry = self._open.take(event)
         if entry is not None:

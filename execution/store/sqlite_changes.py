@@ -33,6 +33,7 @@ class AddJob:
     """A job that was accepted."""
 
     has_events = False
+    is_light = False
 
     def __init__(self, job: NewJob) -> None:
         self._job = job
@@ -61,6 +62,7 @@ class WriteEvents:
     """
 
     has_events = True
+    is_light = False
 
     def __init__(self, events: Sequence[Event], owners: Mapping[PromptId, ClientId | None],
                  entries: Mapping[int, HistoryEntry]) -> None:
@@ -121,10 +123,27 @@ class WriteEvents:
         put_into_outbox(db, row[1], entry)
 
 
+class NoteJudging:
+    """Which job is judged from now on, and which one is past it."""
+
+    has_events = False
+    is_light = True
+
+    def __init__(self, now: PromptId | None, before: PromptId | None) -> None:
+        self._now = now
+        self._before = before
+
+    def apply(self, db: sqlite3.Connection) -> None:
+        for prompt_id, judgings in ((self._before, "0"), (self._now, "judgings + 1")):
+            if prompt_id is not None:
+                db.execute(f"UPDATE jobs SET judgings = {judgings} WHERE {_OPEN}", {"prompt_id": prompt_id})
+
+
 class DeleteHistory:
     """Forget jobs that have ended: these, or all."""
 
     has_events = False
+    is_light = False
 
     def __init__(self, prompt_ids: Sequence[PromptId] | None) -> None:
         self._prompt_ids = prompt_ids

@@ -34,7 +34,7 @@ from .job_store import (
 )
 from .open_jobs import OpenJobs
 from .outbox import Outbox, is_owed
-from .sqlite_changes import AddJob, DeleteHistory, WriteEvents, prune
+from .sqlite_changes import AddJob, DeleteHistory, NoteJudging, WriteEvents, prune
 from .sqlite_file import BUSY_SECONDS, MIGRATIONS, close_file, damaged, open_file
 from .sqlite_lists import find, history_of, history_page
 from .sqlite_outbox import SqliteOutbox
@@ -88,6 +88,7 @@ class SqliteStore:
         self.outbox: Outbox = SqliteOutbox(self._read, lambda change: self._writer.put_and_wait(change))
         self._leaving: list[DeleteHistory] = []
         """What is being deleted."""
+        self._judged: PromptId | None = None
 
     # -- life -------------------------------------------------------------------------------------------------------
 
@@ -144,6 +145,10 @@ class SqliteStore:
         await self._writer.put_and_wait(change)
         job.entry.run = change.run
         self._open.expect(job.entry)
+
+    async def note_judging(self, prompt_id: PromptId | None) -> None:
+        before, self._judged = self._judged, prompt_id
+        await self._writer.put_and_wait(NoteJudging(prompt_id, before))
 
     def take(self, event: Event) -> None:
         entry = self._open.take(event)
@@ -313,8 +318,12 @@ def _events(db: sqlite3.Connection, sequence: int, limit: int, prompt_id: Prompt
 def _leftovers_in(db: sqlite3.Connection) -> Leftovers:
     running = _rows(db, "WHERE rank = ? ORDER BY position", RUNNING)
     pending = _rows(db, "WHERE rank = ? ORDER BY number, key", PENDING)
+    unfinished = [_unfinished(db, row) for row in (*running, *pending)]
+    judgings: dict[str, int] = dict(db.execute("SELECT prompt_id, judgings FROM jobs WHERE rank < 2"))
+    for left in unfinished:
+        left.judgings = judgings[left.job.entry.prompt_id]
     return Leftovers(
-        unfinished=[_unfinished(db, row) for row in (*running, *pending)],
+        unfinished=unfinished,
         next_number=_fact(db, "next_number"), last_sequence=_fact(db, "last_sequence"))
 
 

@@ -21,6 +21,8 @@ class Change(Protocol):
     """Something to be written."""
 
     has_events: bool
+    is_light: bool
+    """It need not outlive a loss of power, only the process: its commit does not wait for the disk."""
 
     def apply(self, db: sqlite3.Connection) -> None:
         """On the thread, within a transaction; again in another one if that could not be committed."""
@@ -110,6 +112,16 @@ class SqliteWriter:
         return [None] * len(group)
 
     def _commit(self, changes: Sequence[Change]) -> None:
+        if not all(change.is_light for change in changes):
+            self._commit_now(changes)
+            return
+        self._db.execute("PRAGMA synchronous = NORMAL")
+        try:
+            self._commit_now(changes)
+        finally:
+            self._db.execute("PRAGMA synchronous = FULL")
+
+    def _commit_now(self, changes: Sequence[Change]) -> None:
         db = self._db
         db.execute("BEGIN IMMEDIATE")
         try:

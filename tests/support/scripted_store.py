@@ -26,6 +26,7 @@ class ScriptedStore:
         self.at_once = at_once
         self.trouble: StoreUnavailable | None = None
         self.jobs: list[NewJob] = []
+        self.judged: list[PromptId | None] = []
         self.events: list[Event] = []
         """What was written, in this order."""
         self.batches: deque[tuple[Sequence[Event], Written]] = deque()
@@ -50,6 +51,11 @@ class ScriptedStore:
     def let_in(self) -> None:
         """Keep the jobs that wait to be kept."""
         self._door.set()
+
+    async def note_judging(self, prompt_id: PromptId | None) -> None:
+        self.judged.append(prompt_id)
+        if self.trouble is not None:
+            raise self.trouble
 
     def take(self, event: Event) -> None:
         pass

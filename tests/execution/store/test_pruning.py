@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from execution import CancelAccepted, JobQuery, KeepRule, NodeShown, PromptDropped, PromptId, SqliteStore
+from execution.store.sqlite_file import open_file
 from execution.store.sqlite_store import PRUNE_SECONDS
 from tests.execution.store.conftest import OpenSqlite
 from tests.execution.store.told_jobs import Telling, finished, names, place, queued, started
@@ -146,7 +147,7 @@ async def test_what_is_dropped_is_counted_off(opened: OpenSqlite, path: Path) ->
 
 
 async def test_a_log_of_the_first_form_is_counted_once(opened: OpenSqlite, path: Path, forms: Sequence[Path]) -> None:
-    await (await opened(migrations=forms[1]))[0].close()
+    await asyncio.to_thread(lambda: open_file(path, forms[1]).close())
     with closing(sqlite3.connect(path)) as db, db:
         db.execute("INSERT INTO events VALUES (1, 1, NULL, NULL, 'QueueChanged', ?)", (b'{"remaining":0}',))
     await (await opened())[0].close()

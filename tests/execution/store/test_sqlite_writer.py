@@ -20,7 +20,8 @@ class Put:
 
     has_events = False
 
-    def __init__(self, value: int | None, door: threading.Event | None = None) -> None:
+    def __init__(self, value: int | None, door: threading.Event | None = None, *, is_light: bool = False) -> None:
+        self.is_light = is_light
         self._value = value
         self._door = door
 
@@ -37,10 +38,12 @@ class Connection:
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._db.execute("CREATE TABLE rows (value INTEGER NOT NULL)")
         self.fails_at = ""
+        self.done: list[str] = []
 
     def execute(self, statement: str, *values: Any) -> sqlite3.Cursor:
         if self.fails_at and statement.startswith(self.fails_at):
             raise sqlite3.OperationalError("disk I/O error")
+        self.done.append(statement)
         return self._db.execute(statement, *values)
 
     @property
@@ -111,6 +114,16 @@ async def test_nothing_is_half_written_and_it_works_again_afterwards(writer: Sql
     db.fails_at = ""
     await writer.put_and_wait(Put(3))
     assert await rows_after(writer, path) == [1, 3]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_only_what_is_light_does_not_wait_for_the_disk(writer: SqliteWriter, db: Connection, fails: bool) -> None:
+    db.fails_at = "INSERT" if fails else ""
+    for is_light in (False, True, False):
+        await asyncio.wait([asyncio.ensure_future(writer.put_and_wait(Put(1, is_light=is_light)))])
+    told = [one for one in db.done if one.startswith("PRAGMA") or one == "BEGIN IMMEDIATE"]
+    assert told == ["BEGIN IMMEDIATE", "PRAGMA synchronous = NORMAL", "BEGIN IMMEDIATE", "PRAGMA synchronous = FULL",
+                    "BEGIN IMMEDIATE"]
 
 
 async def test_what_is_left_is_written_before_it_ends_and_nothing_afterwards(writer: SqliteWriter, path: Path) -> None:
