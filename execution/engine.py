@@ -366,7 +366,7 @@ class Engine:
         return stimuli.PromptSubmitted(
             prompt_id=entry.prompt_id, client_id=entry.client_id, line=left.job.line, number=entry.number,
             scope=scope, outputs=verdict.outputs, order=checked.whole_order, is_restored=True,
-            attempt=entry.attempt,
+            attempt=entry.attempt, was_started=left.was_started,
             suspects=suspects_of(left, checked.nodes, checked.whole_order, verdict.outputs),
             goes_on_after_errors=left.job.rules.goes_on_after_errors)
 

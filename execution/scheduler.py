@@ -200,7 +200,7 @@ class Scheduler:
         gone = self._pending.remove(None if removed.prompt_ids is None else set(removed.prompt_ids))
         for run in gone:
             del self._runs[run.prompt_id]
-            if run.attempt:  # somebody saw it start, before an earlier process ended, and waits for its end
+            if run.was_started:  # somebody saw that in an earlier process, and waits for its end
                 place = run.place(run.outputs[0])
                 self._announce(events.PromptFinished(
                     prompt_id=run.prompt_id, outcome=Outcome.INTERRUPTED, remaining=self.remaining,

@@ -191,6 +191,8 @@ class UnfinishedJob(Struct, kw_only=True):
     """Nodes that had started and not ended, so that one of them may be what ended the process."""
     is_cancelled: bool = False
     """A client was told that it would stop."""
+    was_started: bool = False
+    """By a process that ended while it ran, or left it to the next in peace: clients were told, and wait for its end."""
     judgings: int = 0
     """How often the process ended while it was judged, the last times in a row that it was."""
 

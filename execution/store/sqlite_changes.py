@@ -91,7 +91,7 @@ class WriteEvents:
         match event:
             case PromptStarted():
                 db.execute("UPDATE jobs SET state = :state, rank = :rank, position = :sequence, started_at = :at, "
-                           f"attempt = attempt + 1 WHERE {_OPEN}",
+                           f"attempt = attempt + 1, was_started = 1 WHERE {_OPEN}",
                            {**values, "state": JobState.IN_PROGRESS.value, "rank": RUNNING})
             case PromptQueued() if event.is_restored:
                 db.execute("UPDATE jobs SET state = :state, rank = :rank, position = number, started_at = 0 "

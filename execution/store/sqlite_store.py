@@ -319,9 +319,11 @@ def _leftovers_in(db: sqlite3.Connection) -> Leftovers:
     running = _rows(db, "WHERE rank = ? ORDER BY position", RUNNING)
     pending = _rows(db, "WHERE rank = ? ORDER BY number, key", PENDING)
     unfinished = [_unfinished(db, row) for row in (*running, *pending)]
-    judgings: dict[str, int] = dict(db.execute("SELECT prompt_id, judgings FROM jobs WHERE rank < 2"))
-    for left in unfinished:
-        left.judgings = judgings[left.job.entry.prompt_id]
+    by_id = {left.job.entry.prompt_id: left for left in unfinished}
+    for prompt_id, judgings, was_started in db.execute(
+            "SELECT prompt_id, judgings, was_started FROM jobs WHERE rank < 2"):
+        left = by_id[prompt_id]
+        left.judgings, left.was_started = judgings, bool(was_started)
     return Leftovers(
         unfinished=unfinished,
         next_number=_fact(db, "next_number"), last_sequence=_fact(db, "last_sequence"))

@@ -92,20 +92,26 @@ async def test_a_cancel_that_was_accepted_outlives_a_stop_in_peace_during_its_cl
         assert server.calls("stubborn") == 1
 
 
-async def test_a_client_that_saw_its_prompt_run_is_told_when_it_is_cancelled_in_the_queue(tmp_path: Path) -> None:
-    """It ran, the process was killed, it waits again: whoever saw its start waits for its end."""
+@pytest.mark.parametrize("since", [0, None])
+@pytest.mark.parametrize("is_killed", [True, False], ids=["killed", "stopped in peace"])
+async def test_a_client_that_saw_its_prompt_run_is_told_when_it_is_cancelled_in_the_queue(
+        tmp_path: Path, is_killed: bool, since: int | None) -> None:
+    """It ran, the process ended, it waits again: whoever saw its start waits for its end."""
     async with quick_server(tmp_path) as server:
         await server.started()
         assert await server.posts(counted("p", seconds=60), prompt_id="p", client_id="mine") == 200
         await server.until_called("p")
-        await server.kill()
+        await (server.kill() if is_killed else server.stop())
         await server.started("--on-start", "paused")
         seen: list[dict[str, Any]] = []
-        reading = asyncio.create_task(read_frames(server, "mine", 0, seen))
+        reading = asyncio.create_task(read_frames(server, "mine", since, seen))
+        async with asyncio.timeout(SECONDS):
+            while not seen:  # noqa: ASYNC110 - it is another process
+                await asyncio.sleep(0.01)
         assert await server.ask("POST", "/api/jobs/p/cancel") == (200, {"cancelled": True})
         assert (await server.job("p"))["status"] == "cancelled"
         async with asyncio.timeout(SECONDS):
-            while not any(one["type"] == "status" and "seq" in one
+            while not any(one["type"] == "status" and (since is None or "seq" in one)
                           and one["data"]["status"]["exec_info"]["queue_remaining"] == 0 for one in seen):
                 assert not reading.done(), seen
                 await asyncio.sleep(0.01)

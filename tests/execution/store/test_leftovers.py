@@ -136,6 +136,13 @@ async def test_the_last_sequence_survives(opened: OpenSqlite) -> None:
     assert leftovers.last_sequence == 3
 
 
+async def test_what_was_ever_started_is_known_however_the_process_ended(opened: OpenSqlite) -> None:
+    leftovers = await left_by(opened, queued("runs"), queued("ran"), queued("waits"), started("runs"), started("ran"),
+                              PromptRequeued(prompt_id=PromptId("ran")))
+    assert [(str(left.job.entry.prompt_id), left.job.entry.attempt, left.was_started)
+            for left in leftovers.unfinished] == [("runs", 1, True), ("ran", 0, True), ("waits", 0, False)]
+
+
 # -- judged at a start ----------------------------------------------------------------------------------------------
 
 
