@@ -11,7 +11,7 @@ listeners. Whoever reads sees what was written, and nothing that is only about t
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from msgspec import Raw, Struct
 
@@ -20,6 +20,8 @@ from ..events import Event, NodeFailed, NodePlace, Outcome
 from ..identifiers import ClientId, NodeId, PromptId
 from ..run_rules import USUAL_RULES, RunRules
 from .outbox import EndNotice, Outbox
+
+T = TypeVar("T")
 
 
 class JobState(StrEnum):
@@ -192,7 +194,7 @@ class UnfinishedJob(Struct, kw_only=True):
     is_cancelled: bool = False
     """A client was told that it would stop."""
     was_started: bool = False
-    """By a process that ended while it ran, or left it to the next in peace: clients were told, and wait for its end."""
+    """By a process that ended while it ran, or left it to the next in peace: who was told waits for its end."""
     judgings: int = 0
     """How often the process ended while it was judged, the last times in a row that it was."""
 
@@ -308,6 +310,11 @@ class JobStore(Protocol):
     async def find_jobs(self, query: JobQuery) -> JobPage:
         """Jobs that a query means, each id once. Equal ones stand in the order: running, pending (the next first),
         ended (the oldest first)."""
+        ...
+
+    async def map_jobs(self, query: JobQuery, function: Callable[[HistoryEntry], T]) -> tuple[Sequence[T], int]:
+        """What a function makes of each job that `find_jobs` would find, and how many jobs there are in all. It is
+        called on a thread. A durable store holds few of the jobs in memory at once, however many there are."""
         ...
 
     async def events_since(self, sequence: int, limit: int,

@@ -7,6 +7,7 @@ One thread writes, a few read; the loop never waits for the disk. What is writte
 import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
+from itertools import count
 from pathlib import Path
 from queue import Empty, LifoQueue
 from typing import Any, TypeVar
@@ -262,10 +263,27 @@ class SqliteStore:
         return new_job_of(rows[0]) if rows else None
 
     async def find_jobs(self, query: JobQuery) -> JobPage:
-        page = await self._read(lambda db: find(db, query))
-        # The rows of open jobs do not say what they have shown so far.
-        return JobPage([entry if entry.outcome is not None else self._as_it_is(entry) for entry in page.jobs],
-                       page.total)
+        return JobPage(*await self.map_jobs(query, lambda entry: entry))
+
+    async def map_jobs(self, query: JobQuery, function: Callable[[HistoryEntry], T]) -> tuple[Sequence[T], int]:
+        running: dict[int, HistoryEntry] = {}
+        """By their places: the rows of jobs that run do not say what they have shown so far."""
+        place = count()
+
+        def made_of(entry: HistoryEntry) -> T | None:
+            here = next(place)
+            if entry.started_at and entry.outcome is None:
+                running[here] = entry
+                return None
+            return function(entry)
+
+        found, total = await self._read(lambda db: find(db, query, made_of))
+        made: list[Any] = found
+        if running:
+            entries = [self._as_it_is(entry) for entry in running.values()]
+            for here, one in zip(running, await asyncio.to_thread(lambda: list(map(function, entries))), strict=True):
+                made[here] = one
+        return made, total
 
     def _as_it_is(self, entry: HistoryEntry) -> HistoryEntry:
         known = self._open.get(entry.prompt_id)

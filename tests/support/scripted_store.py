@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from execution import Event, HistoryEntry, JobQuery, PromptId
 from execution.store import JobPage, Leftovers, LoggedEvent, NewJob, StoreUnavailable
 
+T = TypeVar("T")
 Written = Callable[[StoreUnavailable | None], None]
 
 
@@ -106,6 +108,9 @@ class ScriptedStore:
         raise NotImplementedError
 
     async def find_jobs(self, query: JobQuery) -> JobPage:
+        raise NotImplementedError
+
+    async def map_jobs(self, query: JobQuery, function: Callable[[HistoryEntry], T]) -> tuple[Sequence[T], int]:
         raise NotImplementedError
 
     async def events_since(self, sequence: int, limit: int,

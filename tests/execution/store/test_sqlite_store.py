@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sqlite3
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from execution import JobQuery, JobState, PromptId
+from execution import HistoryEntry, JobQuery, JobState, PromptId
 from execution.failpoints import VARIABLE
 from execution.store import StoreUnavailable
 from tests.execution.store.conftest import OpenSqlite
@@ -154,6 +155,24 @@ async def test_reading_from_threads_while_it_writes_sees_whole_steps(opened: Ope
     await asyncio.gather(*readers)
     assert seen
     assert all(one == expected[:len(one)] for one in seen)
+
+
+async def test_of_many_jobs_that_are_listed_few_are_in_memory_at_once(opened: OpenSqlite) -> None:
+    store, _ = await opened()
+    many = [f"{number}" for number in range(1_500)]
+    await asyncio.gather(*(store.add(new_job(queued(name))) for name in many))
+    told = Telling(store)
+    for name in many:
+        told.take(event := finished(name))
+        store.write([event], lambda trouble: None)
+    await store.delete([])
+    alive: list[int] = []
+
+    def look(entry: HistoryEntry) -> None:
+        alive.append(0 if len(alive) % 500 else sum(isinstance(one, HistoryEntry) for one in gc.get_objects()))
+
+    assert (await store.map_jobs(JobQuery(), look))[1] == len(alive) == len(many)
+    assert max(alive) < 20
 
 
 # -- the process ends -------------------------------------------------------------------------------------------------
