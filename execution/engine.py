@@ -299,7 +299,7 @@ class Engine:
             prompt_id=prompt_id, client_id=submission.client_id, line=submission.line, number=number, scope=scope,
             outputs=verdict.outputs, order=checked.whole_order,
             goes_on_after_errors=submission.rules.goes_on_after_errors)
-        recording = self._record(submission, stimulus)
+        recording = self._record(submission, stimulus, verdict.node_errors)
         if self.history.is_durable:
             # Not to be cancelled in between: what is on record has to be queued.
             task = self._loop.create_task(recording)
@@ -310,7 +310,8 @@ class Engine:
             await recording
         return Accepted(prompt_id=prompt_id, number=number, node_errors=verdict.node_errors)
 
-    async def _record(self, submission: PromptSubmission, stimulus: stimuli.PromptSubmitted) -> None:
+    async def _record(self, submission: PromptSubmission, stimulus: stimuli.PromptSubmitted,
+                      node_errors: Mapping[str, Any]) -> None:
         scope = stimulus.scope
         await self.history.add(NewJob(
             entry=HistoryEntry(
@@ -320,7 +321,7 @@ class Engine:
                 end_notice=submission.end_notice),
             submitted=submission.submitted, targets=submission.targets, line=submission.line,
             content_key=submission.content_key, had_secrets=bool(scope.secrets), rules=submission.rules,
-            idempotency_key=submission.idempotency_key))
+            idempotency_key=submission.idempotency_key, node_errors=node_errors))
         reach("job-added")
         if self._is_open:
             self._apply(stimulus)
@@ -361,7 +362,7 @@ class Engine:
             return EndOfLeftover.without_secrets()
         accepted: asyncio.Future[Accepted] = self._loop.create_future()
         accepted.set_result(Accepted(prompt_id=entry.prompt_id, number=entry.number,
-                                     node_errors=verdict.node_errors))
+                                     node_errors=left.job.node_errors))
         self._admitted[entry.prompt_id] = (left.job.content_key, accepted)
         return stimuli.PromptSubmitted(
             prompt_id=entry.prompt_id, client_id=entry.client_id, line=left.job.line, number=entry.number,

@@ -20,7 +20,7 @@ RUNNING, PENDING, ENDED, OWED = 0, 1, 2, 3
 
 COLUMNS = ("prompt_id, run, outcome, client_id, number, attempt, is_cancelled, retry_of, queued_at, started_at, "
            "ended_at, outputs_wanted, extra_data, submitted, prompt, details, line, content_key, had_secrets, targets, "
-           "rules, idempotency_key, notice")
+           "rules, idempotency_key, node_errors, notice")
 """What `entry_of` and `new_job_of` read, in this order."""
 
 _WITHOUT_DETAILS = b"{}"
@@ -58,6 +58,7 @@ def insertion_of(job: NewJob, run: int) -> dict[str, Any]:
         "queued_at": entry.queued_at, "content_key": job.content_key, "idempotency_key": job.idempotency_key,
         "had_secrets": job.had_secrets, "targets": None if job.targets is None else encode(job.targets),
         "rules": encode(job.rules), "outputs_wanted": encode(entry.outputs_wanted), "extra_data": extra_data,
+        "node_errors": encode(job.node_errors) if job.node_errors else None,
         "notice": None if entry.end_notice is None else encode(entry.end_notice),
         "submitted": job.submitted, "bytes": len(job.submitted) + len(extra_data)}
 
@@ -107,8 +108,9 @@ def entry_of(row: sqlite3.Row | tuple[Any, ...]) -> HistoryEntry:
 
 def new_job_of(row: sqlite3.Row | tuple[Any, ...]) -> NewJob:
     """All that is needed to submit the job of a row again."""
-    line, content_key, had_secrets, targets, rules, idempotency_key, _ = row[16:]
+    line, content_key, had_secrets, targets, rules, idempotency_key, node_errors, _ = row[16:]
     return NewJob(
         entry=entry_of(row), submitted=row[13], targets=None if targets is None else decode(targets, list[Any]),
         line=line, content_key=content_key, had_secrets=bool(had_secrets), rules=decode(rules, RunRules),
-        idempotency_key=idempotency_key)
+        idempotency_key=idempotency_key,
+        node_errors={} if node_errors is None else decode(node_errors, dict[str, Any]))

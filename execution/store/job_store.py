@@ -182,6 +182,8 @@ class NewJob(Struct, kw_only=True):
     """Whoever submits with this key again means this job."""
     had_secrets: bool = False
     """Something came with it that is written nowhere."""
+    node_errors: Mapping[str, Any] = {}
+    """What was wrong with outputs that are left out, as whoever submitted it was told."""
 
 
 class UnfinishedJob(Struct, kw_only=True):
