@@ -47,6 +47,11 @@ READERS = 3
 _LARGEST = 2**63 - 1
 PRUNE_SECONDS = 60.0
 """Between two looks for what is older than is kept."""
+ADD_SECONDS = 1.0
+"""How long a submission waits for another program that holds the file, before it is refused: somebody waits for the
+answer. What has happened waits longer."""
+ONE_TRY = 0.2
+"""Seconds after which the writer looks who has waited long enough."""
 MOST_EVENTS = 200_000
 MOST_EVENT_BYTES = 256 * 2**20
 """Of the bodies of events: what nodes show is in them."""
@@ -95,7 +100,7 @@ class SqliteStore:
 
     async def open(self, loop: asyncio.AbstractEventLoop) -> Leftovers:
         db, leftovers = await self._lane.call(self._open_now)
-        self._writer = SqliteWriter(db, loop, self._let_go, self._prune_now_and_then)
+        self._writer = SqliteWriter(db, loop, self._let_go, self._prune_now_and_then, self._busy_seconds)
         for left in leftovers.unfinished:
             self._open.expect(left.job.entry)
         return leftovers
@@ -109,7 +114,7 @@ class SqliteStore:
             raise StoreUnusable(damaged(path, str(error))) from None
         finally:
             db.close()
-        return _writing(path, self._busy_seconds), leftovers
+        return _writing(path), leftovers
 
     async def close(self) -> None:
         if self._is_closed:
@@ -143,7 +148,7 @@ class SqliteStore:
 
     async def add(self, job: NewJob) -> None:
         change = AddJob(job)
-        await self._writer.put_and_wait(change)
+        await self._writer.put_and_wait(change, ADD_SECONDS)
         job.entry.run = change.run
         self._open.expect(job.entry)
 
@@ -300,9 +305,9 @@ class SqliteStore:
         return await self._read(lambda db: int(_fact(db, "oldest_event")))
 
 
-def _writing(path: Path, busy_seconds: float) -> sqlite3.Connection:
+def _writing(path: Path) -> sqlite3.Connection:
     """The connection of the writer's thread, which is another one than that which opens it."""
-    writer = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
+    writer = sqlite3.connect(path, timeout=ONE_TRY, isolation_level=None, check_same_thread=False)
     writer.execute("PRAGMA synchronous = FULL")
     writer.execute("PRAGMA wal_autocheckpoint = 8000")  # pages: 32 MB, most of which are written over many times
     writer.execute("PRAGMA foreign_keys = ON")

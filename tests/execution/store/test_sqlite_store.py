@@ -9,13 +9,14 @@ import signal
 import sqlite3
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from execution import HistoryEntry, JobQuery, JobState, PromptId
 from execution.failpoints import VARIABLE
-from execution.store import StoreUnavailable
+from execution.store import StoreUnavailable, sqlite_store
 from tests.execution.store.conftest import OpenSqlite
 from tests.execution.store.told_jobs import (
     P,
@@ -155,6 +156,25 @@ async def test_reading_from_threads_while_it_writes_sees_whole_steps(opened: Ope
     await asyncio.gather(*readers)
     assert seen
     assert all(one == expected[:len(one)] for one in seen)
+
+
+async def test_a_submission_gives_up_before_what_has_happened_does(opened: OpenSqlite, path: Path,
+                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_store, "ADD_SECONDS", 0.0)
+    store, _ = await opened()
+    told = Telling(store)
+    await told(queued(P))
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        told.take(event := started(P))
+        writing = asyncio.ensure_future(written(store, [event]))
+        await asyncio.sleep(0)
+        with pytest.raises(StoreUnavailable, match="another program"):
+            await store.add(new_job(queued(Q)))
+        assert not writing.done()
+        other.execute("ROLLBACK")
+    assert await writing is None
+    assert names(await store.find_jobs(JobQuery())) == ["p"]
 
 
 async def test_of_many_jobs_that_are_listed_few_are_in_memory_at_once(opened: OpenSqlite) -> None:
