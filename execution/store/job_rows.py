@@ -54,7 +54,7 @@ def insertion_of(job: NewJob, run: int) -> dict[str, Any]:
         "position": _number(entry.number), "client_id": _whole_text(entry.client_id), "number": _number(entry.number),
         "line": _whole_text(job.line),
         "retry_of": entry.retry_of, "workflow_id": _whole_text(entry.workflow_id),
-        "created_at": max(-_LARGEST, min(entry.created_at or 0, _LARGEST)),
+        "created_at": _bounded(entry.created_at or 0),
         "queued_at": entry.queued_at, "content_key": job.content_key, "idempotency_key": job.idempotency_key,
         "had_secrets": job.had_secrets, "targets": None if job.targets is None else encode(job.targets),
         "rules": encode(job.rules), "outputs_wanted": encode(entry.outputs_wanted), "extra_data": extra_data,
@@ -88,6 +88,19 @@ def ending_of(entry: HistoryEntry, position: int, submitted: bytes | None = None
             "has_history": entry.has_history, "duration": entry.duration, "started_at": entry.started_at,
             "ended_at": entry.ended_at, "attempt": entry.attempt, "prompt": shown, "details": details,
             "more_bytes": len(details) + len(shown or b"")}
+
+
+def bare_end_of(entry: HistoryEntry, submitted: bytes, trouble: Exception) -> HistoryEntry:
+    """The end of a job without what cannot be written of it: how it ended and when, and why no more is known."""
+    return HistoryEntry(
+        prompt_id=entry.prompt_id, run=entry.run, client_id=None, number=0, prompt=Raw(submitted), extra_data={},
+        outputs_wanted=(), queued_at=0, started_at=_bounded(entry.started_at), ended_at=_bounded(entry.ended_at),
+        outcome=entry.outcome, attempt=_bounded(entry.attempt), end_notice=entry.end_notice,
+        reason=f"Its record could not be kept: {trouble}")
+
+
+def _bounded(number: int) -> int:
+    return max(-_LARGEST, min(number, _LARGEST))
 
 
 def entry_of(row: sqlite3.Row | tuple[Any, ...]) -> HistoryEntry:

@@ -17,7 +17,7 @@ from ..events import (
 )
 from ..identifiers import ClientId, PromptId
 from .event_codec import encode_event, is_logged
-from .job_rows import ENDED, PENDING, RUNNING, ending_of, insertion_of
+from .job_rows import ENDED, PENDING, RUNNING, bare_end_of, ending_of, insertion_of
 from .job_store import HistoryEntry, JobState, NewJob
 from .sqlite_outbox import drop_jobs, put_into_outbox
 
@@ -71,9 +71,36 @@ class WriteEvents:
         self._entries = entries
 
     def apply(self, db: sqlite3.Connection) -> None:
+        db.execute("SAVEPOINT events")
+        try:
+            self._apply(db, self._events)
+        except sqlite3.OperationalError:
+            raise
+        except Exception:
+            db.execute("ROLLBACK TO events")
+            for event in self._events:
+                self._apply_alone(db, event)
+        db.execute("RELEASE events")
+
+    def _apply_alone(self, db: sqlite3.Connection, event: Event) -> None:
+        """Something of a batch cannot be written, now or later. The rest of it is, and of an end at least that it is
+        one: a prompt that stays open would run again."""
+        db.execute("SAVEPOINT event")
+        try:
+            self._apply(db, [event])
+        except sqlite3.OperationalError:
+            raise
+        except Exception as error:
+            log.exception("event %d, %s, is told and not kept", event.sequence, type(event).__name__)
+            db.execute("ROLLBACK TO event")
+            if event.sequence in self._entries:
+                self._end_job(db, self._entries[event.sequence].prompt_id, event, error)
+        db.execute("RELEASE event")
+
+    def _apply(self, db: sqlite3.Connection, events: Sequence[Event]) -> None:
         rows = []
         size = 0
-        for event in self._events:
+        for event in events:
             prompt_id: PromptId | None = getattr(event, "prompt_id", None)
             if is_logged(event):
                 owner = None if prompt_id is None else self._owners.get(prompt_id)
@@ -84,7 +111,7 @@ class WriteEvents:
                 self._change_job(db, prompt_id, event)
         db.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", rows)
         db.execute(_ADD_TO_FACT, ("event_bytes", size))
-        db.execute(_SET_FACT, ("last_sequence", self._events[-1].sequence))
+        db.execute(_SET_FACT, ("last_sequence", events[-1].sequence))
 
     def _change_job(self, db: sqlite3.Connection, prompt_id: PromptId, event: Event) -> None:
         values: dict[str, Any] = {"prompt_id": prompt_id, "at": event.at, "sequence": event.sequence}
@@ -108,13 +135,17 @@ class WriteEvents:
             case PromptFinished() | PromptDropped():
                 self._end_job(db, prompt_id, event)
 
-    def _end_job(self, db: sqlite3.Connection, prompt_id: PromptId, event: Event) -> None:
+    def _end_job(self, db: sqlite3.Connection, prompt_id: PromptId, event: Event,
+                 trouble: Exception | None = None) -> None:
+        """:param trouble: what was in the way of writing all of it; then as little as can be is written."""
         row = db.execute(f"SELECT submitted, key FROM jobs WHERE {_OPEN}", {"prompt_id": prompt_id}).fetchone()
         entry = self._entries.get(event.sequence)
         if row is None or entry is None:
             log.error("prompt %s ended (%s), but no job of that id is open: it is not recorded twice", prompt_id,
                       type(event).__name__)
             return
+        if trouble is not None:
+            entry = bare_end_of(entry, row[0], trouble)
         db.execute(
             "UPDATE jobs SET state = :state, rank = :rank, position = :position, outcome = :outcome, "
             "has_history = :has_history, duration = :duration, started_at = :started_at, ended_at = :ended_at, "
