@@ -32,6 +32,7 @@ CALLS = Path(__file__).resolve().parents[2] / "calls.txt"
 def note(name):
     with CALLS.open("a") as file:
         file.write(f"{name}\\n")
+    Path(__file__).with_name("last.json").write_text(f'"{name}"')  # as packs do
 
 
 class Draws:
