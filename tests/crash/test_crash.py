@@ -109,17 +109,18 @@ def check_nothing_goes_on_after_a_cancel(events: list[tuple[int, str, str | None
 
 
 def check_the_order_of_starts(events: list[tuple[int, str, str | None, dict[str, Any]]]) -> None:
-    """What starts for the first time starts in the order of the queue."""
-    number_of: dict[str | None, float] = {}
+    """What starts for the first time is the next of those that wait then. One that is still checked waits for nobody."""
+    waiting: dict[str | None, float] = {}
     started: set[str | None] = set()
-    last = -1.0
     for _, kind, prompt_id, content in events:
-        if kind == "PromptQueued":
-            number_of[prompt_id] = content["number"]
+        if kind == "PromptQueued" and prompt_id not in started:
+            waiting[prompt_id] = content["number"]
         elif kind == "PromptStarted" and prompt_id not in started:
             started.add(prompt_id)
-            assert number_of[prompt_id] > last, f"{prompt_id} started before its turn"
-            last = number_of[prompt_id]
+            number = waiting.pop(prompt_id)
+            assert number <= min(waiting.values(), default=number), f"{prompt_id} started before its turn"
+        elif kind in ("PromptDropped", "PromptFinished"):
+            waiting.pop(prompt_id, None)
 
 
 @pytest.mark.slow
