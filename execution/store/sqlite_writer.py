@@ -122,12 +122,13 @@ class SqliteWriter:
     def _write(self, group: Sequence[_Waiting]) -> list[_Waiting]:
         """Write changes and answer them. Returns those that have to wait for another program, and still may."""
         now = time.monotonic()
-        again = []
+        again, answers = [], []
         for one, trouble in zip(group, self._try([one.change for one in group]), strict=True):
             if isinstance(trouble, FileHeld) and now < one.until:
                 again.append(one)
             else:
-                self._mailbox.post(one.answer, trouble)
+                answers.append((one.answer, trouble))
+        self._mailbox.post(_tell, answers)  # all in one turn of the loop: none is a start ahead of the others
         return again
 
     def _try(self, changes: Sequence[Change]) -> list[StoreUnavailable | None]:
@@ -177,6 +178,14 @@ class SqliteWriter:
         self.commits += 1
         if any(change.has_events for change in changes):
             reach("after-commit")
+
+
+def _tell(answers: Sequence[tuple[Answer, StoreUnavailable | None]]) -> None:
+    for answer, trouble in answers:
+        try:
+            answer(trouble)
+        except Exception:
+            log.exception("an answer of the store was not taken")
 
 
 def _settle(future: "asyncio.Future[None]", trouble: StoreUnavailable | None) -> None:
