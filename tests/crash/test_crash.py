@@ -109,7 +109,7 @@ def check_nothing_goes_on_after_a_cancel(events: list[tuple[int, str, str | None
 
 
 def check_the_order_of_starts(events: list[tuple[int, str, str | None, dict[str, Any]]]) -> None:
-    """What starts for the first time is the next of those that wait then. One that is still checked waits for nobody."""
+    """What starts for the first time is the next of those that wait then, whatever number one has that comes later."""
     waiting: dict[str | None, float] = {}
     started: set[str | None] = set()
     for _, kind, prompt_id, content in events:
