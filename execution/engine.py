@@ -39,7 +39,7 @@ from .identifiers import CallId, ClientId, NodeId, PromptId
 from .node_caller import LocalNodeCaller
 from .node_code import contain_exits
 from .node_hooks import CallerSettings
-from .node_interface import CodeOf, NodeDefinition, PromptScope
+from .node_interface import CodeOf, NodeDefinition, NodeInterface, PromptScope
 from .node_lanes import StepClock
 from .node_registry import NodeRegistry
 from .node_values import OutputRecord
@@ -60,6 +60,8 @@ from .validation import CheckedGraph, Verdict, add_answer, check_graph, conclude
 
 log = logging.getLogger("studio.engine")
 
+MOST_CHECKED_IN_PLACE = 64
+"""Nodes of a prompt that is checked on the loop, if it is small."""
 SEQUENCE_JUMP = 1_000_000
 """Between the last number of an event that is on record and the first one of the next process."""
 
@@ -92,6 +94,8 @@ class PromptSubmission(Struct, kw_only=True):
     """The job that this one repeats."""
     end_notice: EndNotice | None = None
     """Who wants to hear of its end."""
+    is_small: bool = False
+    """Whoever hands it in knows that looking at all of it takes no time worth a thread."""
     submitted: bytes = b""
     """The prompt as JSON, as it was before anything was converted. The engine writes it down if it has to."""
 
@@ -374,7 +378,13 @@ class Engine:
 
     async def _check(self, submission: PromptSubmission) -> CheckedGraph:
         """Everything about a prompt that needs no answer of a validator, on a thread: classes are asked what they
-        declare, which is plain code of theirs, and a large graph takes its time."""
+        declare, which is plain code of theirs, and a large graph takes its time. A hop costs more than all of this for
+        a small prompt of classes that need not be asked."""
+        if submission.is_small and submission.prompt.__class__ is dict \
+                and len(submission.prompt) <= MOST_CHECKED_IN_PLACE:
+            checked_at_once = self._check_in_place(submission)
+            if checked_at_once is not None:
+                return checked_at_once
         clock = StepClock()
 
         def check() -> CheckedGraph:
@@ -394,6 +404,19 @@ class Engine:
                 "message": f"Node class {asked!r} did not say within "
                            f"{self._settings.caller.hook_timeout:g} s which inputs it takes."}) from None
         return checked
+
+    def _check_in_place(self, submission: PromptSubmission) -> CheckedGraph | None:
+        """The same on the loop; None if one of the classes has to be asked what it declares."""
+        read = read_graph(submission.prompt, self.registry)
+        interfaces: dict[str, NodeInterface] = {}
+        for name, definition in read.definitions.items():
+            known = definition.describe_in_place() if definition.describe_in_place is not None else None
+            if known is None:
+                return None
+            interfaces[name] = known
+        if not submission.submitted:
+            submission.submitted = encode(submission.prompt)
+        return check_graph(read, interfaces, {}, submission.targets, self._scheduler.pools.impossible)
 
     def interrupt(self, prompt_id: PromptId | None = None) -> bool:
         """Stop a running prompt, or all of them. Pending ones stay.

@@ -33,6 +33,8 @@ PACE = 0.01
 out at once."""
 PACE_OF_OTHERS = 0.03
 """The same for what is about prompts of others."""
+GATHER = 0.002
+"""Seconds that the first frame waits for others: a prompt that starts is several of them, and so is a short one."""
 RETRY = 0.02
 _CLOSE_TIMEOUT = 1.0
 _MOST_MISSED = 200
@@ -131,7 +133,7 @@ class ClientConnection:
         if self._timer is not None:
             self._timer.cancel()
         self._patience = within
-        wait = self._written_at + within - self._loop.time() if within else 0.0
+        wait = max(self._written_at + within - self._loop.time(), GATHER) if within else 0.0
         self._timer = self._loop.call_soon(self._write) if wait <= 0 else self._loop.call_later(wait, self._write)
 
     def takes(self, frame: Frame) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 from execution import ExecutionBlocker, Hook, InputSpec, NodeDefinition, NodeInterface, NodeResult, PromptScope
 
 from .class_info import ClassInfo
+from .constant_declarations import ConstantDeclaration, has_plain_types
 from .dynamic_prompt import DynamicPrompt
 from .patience import patience_of
 
@@ -48,8 +49,10 @@ def define_class_node(class_type: str, node_class: type, origin: str,
     is_async = inspect.iscoroutinefunction(function)
     lazy_check = getattr(node_class, "check_lazy_status", None)
     validate, fingerprint = _hooks_of(node_class)
+    declaration = ConstantDeclaration(node_class, partial(_describe, node_class))
     return NodeDefinition(
-        class_type=class_type, origin=origin, describe=partial(_describe, node_class), create=node_class,
+        class_type=class_type, origin=origin, describe=declaration.ask, create=node_class,
+        describe_in_place=declaration.known if has_plain_types(node_class.RETURN_TYPES) else None,
         creates_in_place=node_class.__init__ is object.__init__ and node_class.__new__ is object.__new__,
         function=lambda instance: getattr(instance, function_name), is_async=is_async, read_result=read_result,
         hidden_values=_hidden_values,

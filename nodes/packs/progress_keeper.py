@@ -58,6 +58,11 @@ class ProgressKeeper:
     def _show(self, registry: ProgressRegistry, prompt_id: PromptId) -> None:
         registry.show(self._engine.progress_of(prompt_id).values())
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether a pack has a registry of a prompt that runs."""
+        return bool(kept)
+
     def take(self, event: NodeStarted | NodeProgressed | NodeFinished) -> None:
         registry = kept.find(event.prompt_id)
         if registry is None or _is_shown_to_nobody(event):

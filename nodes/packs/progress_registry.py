@@ -241,6 +241,9 @@ class _Kept:
         self._writing = threading.Lock()
         self.find = self._registries.get
 
+    def __len__(self) -> int:
+        return len(self._registries)
+
     def put(self, prompt_id: str, registry: ProgressRegistry, *, unless_known: bool = False) -> ProgressRegistry:
         """Answers the one that is kept: what another thread put meanwhile, if that stays."""
         with self._writing:
