@@ -6,6 +6,7 @@ generations of nodes.
 """
 
 import asyncio
+import contextlib
 import logging
 import uuid
 from collections import deque
@@ -54,7 +55,7 @@ from .restored_jobs import (
 )
 from .run_rules import USUAL_RULES, RunRules
 from .scheduler import QueueEntry, Scheduler, SchedulerSettings
-from .store import EndNotice, HistoryEntry, JobStore, MemoryStore, NewJob, UnfinishedJob
+from .store import EndNotice, HistoryEntry, JobStore, MemoryStore, NewJob, StoreUnavailable, UnfinishedJob
 from .store.event_codec import encode
 from .validation import CheckedGraph, Verdict, add_answer, check_graph, conclude, read_graph
 
@@ -302,7 +303,7 @@ class Engine:
             prompt_id=prompt_id, client_id=submission.client_id, line=submission.line, number=number, scope=scope,
             outputs=verdict.outputs, order=checked.whole_order,
             goes_on_after_errors=submission.rules.goes_on_after_errors)
-        recording = self._record(submission, stimulus)
+        recording = self._record(submission, stimulus, verdict.node_errors)
         if self.history.is_durable:
             # Not to be cancelled in between: what is on record has to be queued.
             task = self._loop.create_task(recording)
@@ -313,7 +314,8 @@ class Engine:
             await recording
         return Accepted(prompt_id=prompt_id, number=number, node_errors=verdict.node_errors)
 
-    async def _record(self, submission: PromptSubmission, stimulus: stimuli.PromptSubmitted) -> None:
+    async def _record(self, submission: PromptSubmission, stimulus: stimuli.PromptSubmitted,
+                      node_errors: Mapping[str, Any]) -> None:
         scope = stimulus.scope
         await self.history.add(NewJob(
             entry=HistoryEntry(
@@ -323,24 +325,37 @@ class Engine:
                 end_notice=submission.end_notice),
             submitted=submission.submitted, targets=submission.targets, line=submission.line,
             content_key=submission.content_key, had_secrets=bool(scope.secrets), rules=submission.rules,
-            idempotency_key=submission.idempotency_key))
+            idempotency_key=submission.idempotency_key, node_errors=node_errors))
         reach("job-added")
         if self._is_open:
             self._apply(stimulus)
 
     async def restore(self) -> None:
-        """Take up what had not ended when the process before this one did. To be called once all nodes are known."""
-        leftovers, self._leftovers = self._leftovers, ()
-        for left in leftovers:
-            reason = reason_to_end(left, self._settings.max_attempts)
-            if reason is None:
-                reason = await self._resubmit(left)
-            if reason is not None:
-                for event in events_of_the_end(left, reason, self.remaining):
-                    self._publish(event)
+        """Take up what had not ended when the process before this one did. To be called once all nodes are known.
 
-    async def _resubmit(self, left: UnfinishedJob) -> EndOfLeftover | None:
-        """Queue it again. Returns why that cannot be."""
+        Nothing starts before all of it is judged: if the process ends meanwhile, it is known by whose nodes."""
+        leftovers, self._leftovers = self._leftovers, ()
+        judged: list[stimuli.PromptSubmitted] = []
+        for left in leftovers:
+            verdict: EndOfLeftover | stimuli.PromptSubmitted | None = reason_to_end(left, self._settings.max_attempts)
+            if verdict is None:
+                await self._note_judging(left.job.entry.prompt_id)
+                verdict = await self._judge_again(left)
+            if isinstance(verdict, EndOfLeftover):
+                for event in events_of_the_end(left, verdict, self.remaining):
+                    self._publish(event)
+            else:
+                judged.append(verdict)
+        await self._note_judging(None)
+        for stimulus in judged:
+            self._apply(stimulus)
+
+    async def _note_judging(self, prompt_id: PromptId | None) -> None:
+        with contextlib.suppress(StoreUnavailable):  # it is judged all the same
+            await self.history.note_judging(prompt_id)
+
+    async def _judge_again(self, left: UnfinishedJob) -> EndOfLeftover | stimuli.PromptSubmitted:
+        """How it is queued again, or why that cannot be."""
         entry = left.job.entry
         submission = PromptSubmission(**fields_of_submission(left.job))
         try:
@@ -351,15 +366,14 @@ class Engine:
             return EndOfLeftover.without_secrets()
         accepted: asyncio.Future[Accepted] = self._loop.create_future()
         accepted.set_result(Accepted(prompt_id=entry.prompt_id, number=entry.number,
-                                     node_errors=verdict.node_errors))
+                                     node_errors=left.job.node_errors))
         self._admitted[entry.prompt_id] = (left.job.content_key, accepted)
-        self._apply(stimuli.PromptSubmitted(
+        return stimuli.PromptSubmitted(
             prompt_id=entry.prompt_id, client_id=entry.client_id, line=left.job.line, number=entry.number,
             scope=scope, outputs=verdict.outputs, order=checked.whole_order, is_restored=True,
-            attempt=entry.attempt,
+            attempt=entry.attempt, was_started=left.was_started,
             suspects=suspects_of(left, checked.nodes, checked.whole_order, verdict.outputs),
-            goes_on_after_errors=left.job.rules.goes_on_after_errors))
-        return None
+            goes_on_after_errors=left.job.rules.goes_on_after_errors)
 
     async def _judge(self, submission: PromptSubmission,
                      prompt_id: PromptId) -> tuple[CheckedGraph, PromptScope, Verdict]:

@@ -171,12 +171,14 @@ class NodeSaid(NodeEvent):
     text: str
 
 
-class NodeFinished(NodeEvent):
+class NodeFinished(NodeEvent, omit_defaults=True):
     """A node's outputs are there, from this run or from the cache."""
 
     ui: Mapping[str, Any] | None
     is_output: bool
     from_cache: bool = False
+    from_disk: bool = False
+    """They were kept on the disk, which was not known when the kept ones were told at the start."""
     ui_was_shown: bool = False
     """A NodeShown told clients of `ui` before."""
 

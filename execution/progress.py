@@ -333,7 +333,7 @@ class ProgressTables:
             row = self._rows.get(event.prompt_id, {}).get(event.place.node_id)
             maximum = 1.0 if row is None else row.max
             self._set(event.prompt_id, event.place, maximum, maximum, "finished")
-        elif event.is_output:
+        elif event.is_output or event.from_disk:
             self._set(event.prompt_id, event.place, 1, 1, "finished")
 
     def _node_failed(self, event: NodeFailed) -> None:

@@ -173,7 +173,7 @@ class PromptRun:
                  "executed", "fingerprints", "goes_on_after_errors", "has_failures", "interfaces", "interrupted",
                  "lane_calls", "line", "movable", "nodes", "number", "order", "outputs", "places", "prompt_id",
                  "remaining_path", "roots_left", "scope", "shown_at_end", "signatures", "started", "suspects",
-                 "to_look_up", "waits_for")
+                 "to_look_up", "waits_for", "was_started")
 
     def __init__(self, submitted: PromptSubmitted, arrival: int, code_of: CodeOf | None = None) -> None:
         self.prompt_id: PromptId = submitted.prompt_id
@@ -183,6 +183,7 @@ class PromptRun:
         self.arrival = arrival
         self.code_of = code_of
         self.attempt = submitted.attempt
+        self.was_started = submitted.was_started
         self.suspects = set(submitted.suspects)
         """Nodes that ran when an earlier process ended, and are not over yet."""
         self.scope = submitted.scope

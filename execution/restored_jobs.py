@@ -39,12 +39,19 @@ def reason_to_end(left: UnfinishedJob, most_attempts: int) -> EndOfLeftover | No
         return EndOfLeftover(Outcome.INTERRUPTED, "", "It was cancelled before the server started again.")
     attempts = left.job.entry.attempt
     if left.job.entry.started_at and attempts >= most_attempts:
-        times = "once" if attempts == 1 else f"{attempts} times"
         nodes = ", ".join(map(str, left.open_nodes)) or "none that is on record"
         return EndOfLeftover(Outcome.POISONED, "PromptPoisoned",
-                             f"The server process ended {times} while this prompt ran, so it is not started again. "
-                             f"Running then: {nodes}.")
+                             f"The server process ended {_times(attempts)} while this prompt ran, so it is not started "
+                             f"again. Running then: {nodes}.")
+    if left.judgings >= most_attempts:
+        return EndOfLeftover(Outcome.POISONED, "PromptPoisoned",
+                             f"The server process ended {_times(left.judgings)} at its start, while validators and "
+                             "declarations of this prompt's nodes were asked, so it is not started again.")
     return None
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def suspects_of(left: UnfinishedJob, nodes: Mapping[NodeId, GraphNode], order: Sequence[NodeId],

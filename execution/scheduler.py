@@ -200,7 +200,7 @@ class Scheduler:
         gone = self._pending.remove(None if removed.prompt_ids is None else set(removed.prompt_ids))
         for run in gone:
             del self._runs[run.prompt_id]
-            if run.attempt:  # somebody saw it start, before an earlier process ended, and waits for its end
+            if run.was_started:  # somebody saw that in an earlier process, and waits for its end
                 place = run.place(run.outputs[0])
                 self._announce(events.PromptFinished(
                     prompt_id=run.prompt_id, outcome=Outcome.INTERRUPTED, remaining=self.remaining,
@@ -802,7 +802,7 @@ class Scheduler:
             return
         self._keep(call.nodes[0], found.record)
         for node in call.nodes:
-            self._advance(node.run, self._complete(node, found.record, from_cache=True))
+            self._advance(node.run, self._complete(node, found.record, from_cache=True, from_disk=True))
         self._settle_all(call)
 
     def _outputs_missing(self, missing: stimuli.OutputsMissing) -> None:
@@ -957,8 +957,8 @@ class Scheduler:
         self.cache.store(node.signature, record, lives_with=top)
 
     def _complete(self, node: NodeRun, record: OutputRecord, *, ui_was_shown: bool = False,
-                  from_cache: bool = False) -> list[NodeRun]:
-        self._announce_finished(node, record, from_cache=from_cache, ui_was_shown=ui_was_shown)
+                  from_cache: bool = False, from_disk: bool = False) -> list[NodeRun]:
+        self._announce_finished(node, record, from_cache=from_cache, from_disk=from_disk, ui_was_shown=ui_was_shown)
         if node.run.suspects:
             node.run.suspects.discard(node.place.node_id)
             self._let_others_start(node.run)
@@ -967,11 +967,11 @@ class Scheduler:
     def _announce(self, event: events.Event) -> None:
         self._out.append(event)
 
-    def _announce_finished(self, node: NodeRun, record: OutputRecord, *, from_cache: bool,
+    def _announce_finished(self, node: NodeRun, record: OutputRecord, *, from_cache: bool, from_disk: bool = False,
                            ui_was_shown: bool = False) -> None:
         self._announce(events.NodeFinished(
             prompt_id=node.run.prompt_id, place=node.place, ui=record.ui, is_output=node.definition.is_output,
-            from_cache=from_cache, ui_was_shown=ui_was_shown))
+            from_cache=from_cache, from_disk=from_disk, ui_was_shown=ui_was_shown))
 
     def _announce_blocked(self, node: NodeRun, message: str) -> None:
         self._announce(events.NodeBlocked(

@@ -36,6 +36,8 @@ class PromptSubmitted(Stimulus):
     """It was accepted before this process began."""
     attempt: int = 0
     """How often it was started by processes that ended while it ran."""
+    was_started: bool = False
+    """Somebody saw it start in an earlier process, however that ended."""
     suspects: Sequence[NodeId] = ()
     """Nodes that ran when the process ended. It runs alone until they are over."""
 

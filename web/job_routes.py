@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
-from execution import ClientId, HistoryEntry, JobOrder, JobQuery, JobState, Outcome, PromptId
+from execution import ClientId, JobOrder, JobQuery, JobState, Outcome, PromptId
 
 from . import wire
 from .app_keys import ENGINE
@@ -50,17 +50,15 @@ async def jobs(request: web.Request) -> web.Response:
         query = query_of(request)
     except JobRefused as refusal:
         return _refused(refusal)
-    found: Sequence[HistoryEntry] = ()
+    found: Sequence[bytes] = ()
     total = 0
     if frozenset() not in (query.states, query.outcomes):  # a filter without a word in it lets nothing through
-        page = await request.app[ENGINE].history.find_jobs(query)
-        found, total = page.jobs, page.total
+        found, total = await request.app[ENGINE].history.map_jobs(query, lambda entry: wire.dumps(job_record(entry)))
     returned = len(found)
     pagination = {"offset": query.offset, "limit": returned if query.limit is None else query.limit,
                   "total": total, "has_more": query.offset + returned < total}
-    return encoded_response(await asyncio.to_thread(lambda: wire.json_object([
-        ("jobs", wire.json_list(wire.dumps(job_record(entry)) for entry in found)),
-        ("pagination", wire.dumps(pagination))])))
+    return encoded_response(await asyncio.to_thread(  # one copy: of many jobs it is large
+        lambda: b"".join([b'{"jobs":[', b",".join(found), b'],"pagination":', wire.dumps(pagination), b"}"])))
 
 
 @routes.get("/api/jobs/{prompt_id}")

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from execution import Accepted, Engine, EngineClosed, PromptRejected, PromptSubmission
+from execution import Accepted, Engine, EngineClosed, PromptSubmission
 
 from .bad_request import BadRequest
 from .prompt_gate import PromptGate
@@ -63,11 +63,7 @@ class Submissions:
         if job is None:
             return None
         _refuse_another_body(job.content_key, submission)
-        try:  # what was wrong with some of its outputs is written nowhere
-            node_errors = (await self._engine.check(submission)).node_errors
-        except PromptRejected as refusal:  # the nodes have changed since
-            node_errors = refusal.node_errors
-        return Accepted(prompt_id=job.entry.prompt_id, number=job.entry.number, node_errors=node_errors)
+        return Accepted(prompt_id=job.entry.prompt_id, number=job.entry.number, node_errors=job.node_errors)
 
     async def _queue(self, submission: PromptSubmission) -> Accepted:
         is_known = submission.prompt_id is not None and self._engine.is_admitted(submission.prompt_id)

@@ -20,7 +20,7 @@ RUNNING, PENDING, ENDED, OWED = 0, 1, 2, 3
 
 COLUMNS = ("prompt_id, run, outcome, client_id, number, attempt, is_cancelled, retry_of, queued_at, started_at, "
            "ended_at, outputs_wanted, extra_data, submitted, prompt, details, line, content_key, had_secrets, targets, "
-           "rules, idempotency_key, notice")
+           "rules, idempotency_key, node_errors, notice")
 """What `entry_of` and `new_job_of` read, in this order."""
 
 _WITHOUT_DETAILS = b"{}"
@@ -54,10 +54,11 @@ def insertion_of(job: NewJob, run: int) -> dict[str, Any]:
         "position": _number(entry.number), "client_id": _whole_text(entry.client_id), "number": _number(entry.number),
         "line": _whole_text(job.line),
         "retry_of": entry.retry_of, "workflow_id": _whole_text(entry.workflow_id),
-        "created_at": max(-_LARGEST, min(entry.created_at or 0, _LARGEST)),
+        "created_at": _bounded(entry.created_at or 0),
         "queued_at": entry.queued_at, "content_key": job.content_key, "idempotency_key": job.idempotency_key,
         "had_secrets": job.had_secrets, "targets": None if job.targets is None else encode(job.targets),
         "rules": encode(job.rules), "outputs_wanted": encode(entry.outputs_wanted), "extra_data": extra_data,
+        "node_errors": encode(job.node_errors) if job.node_errors else None,
         "notice": None if entry.end_notice is None else encode(entry.end_notice),
         "submitted": job.submitted, "bytes": len(job.submitted) + len(extra_data)}
 
@@ -89,6 +90,19 @@ def ending_of(entry: HistoryEntry, position: int, submitted: bytes | None = None
             "more_bytes": len(details) + len(shown or b"")}
 
 
+def bare_end_of(entry: HistoryEntry, submitted: bytes, trouble: Exception) -> HistoryEntry:
+    """The end of a job without what cannot be written of it: how it ended and when, and why no more is known."""
+    return HistoryEntry(
+        prompt_id=entry.prompt_id, run=entry.run, client_id=None, number=0, prompt=Raw(submitted), extra_data={},
+        outputs_wanted=(), queued_at=0, started_at=_bounded(entry.started_at), ended_at=_bounded(entry.ended_at),
+        outcome=entry.outcome, attempt=_bounded(entry.attempt), end_notice=entry.end_notice,
+        reason=f"Its record could not be kept: {trouble}")
+
+
+def _bounded(number: int) -> int:
+    return max(-_LARGEST, min(number, _LARGEST))
+
+
 def entry_of(row: sqlite3.Row | tuple[Any, ...]) -> HistoryEntry:
     """The entry of a row of `COLUMNS`."""
     (prompt_id, run, outcome, client_id, number, attempt, is_cancelled, retry_of, queued_at, started_at, ended_at,
@@ -107,8 +121,9 @@ def entry_of(row: sqlite3.Row | tuple[Any, ...]) -> HistoryEntry:
 
 def new_job_of(row: sqlite3.Row | tuple[Any, ...]) -> NewJob:
     """All that is needed to submit the job of a row again."""
-    line, content_key, had_secrets, targets, rules, idempotency_key, _ = row[16:]
+    line, content_key, had_secrets, targets, rules, idempotency_key, node_errors, _ = row[16:]
     return NewJob(
         entry=entry_of(row), submitted=row[13], targets=None if targets is None else decode(targets, list[Any]),
         line=line, content_key=content_key, had_secrets=bool(had_secrets), rules=decode(rules, RunRules),
-        idempotency_key=idempotency_key)
+        idempotency_key=idempotency_key,
+        node_errors={} if node_errors is None else decode(node_errors, dict[str, Any]))

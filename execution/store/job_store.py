@@ -11,7 +11,7 @@ listeners. Whoever reads sees what was written, and nothing that is only about t
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from msgspec import Raw, Struct
 
@@ -20,6 +20,8 @@ from ..events import Event, NodeFailed, NodePlace, Outcome
 from ..identifiers import ClientId, NodeId, PromptId
 from ..run_rules import USUAL_RULES, RunRules
 from .outbox import EndNotice, Outbox
+
+T = TypeVar("T")
 
 
 class JobState(StrEnum):
@@ -180,6 +182,8 @@ class NewJob(Struct, kw_only=True):
     """Whoever submits with this key again means this job."""
     had_secrets: bool = False
     """Something came with it that is written nowhere."""
+    node_errors: Mapping[str, Any] = {}
+    """What was wrong with outputs that are left out, as whoever submitted it was told."""
 
 
 class UnfinishedJob(Struct, kw_only=True):
@@ -191,6 +195,10 @@ class UnfinishedJob(Struct, kw_only=True):
     """Nodes that had started and not ended, so that one of them may be what ended the process."""
     is_cancelled: bool = False
     """A client was told that it would stop."""
+    was_started: bool = False
+    """By a process that ended while it ran, or left it to the next in peace: who was told waits for its end."""
+    judgings: int = 0
+    """How often the process ended while it was judged, the last times in a row that it was."""
 
 
 class LoggedEvent(Struct, frozen=True, kw_only=True):
@@ -238,6 +246,13 @@ class JobStore(Protocol):
         """Keep a job. It is written when this returns.
 
         :raises StoreUnavailable: it is not kept.
+        """
+        ...
+
+    async def note_judging(self, prompt_id: PromptId | None) -> None:
+        """Put on record which open job is judged from now on, if any, and that the one before it is past that.
+
+        :raises StoreUnavailable: it is not on record.
         """
         ...
 
@@ -297,6 +312,11 @@ class JobStore(Protocol):
     async def find_jobs(self, query: JobQuery) -> JobPage:
         """Jobs that a query means, each id once. Equal ones stand in the order: running, pending (the next first),
         ended (the oldest first)."""
+        ...
+
+    async def map_jobs(self, query: JobQuery, function: Callable[[HistoryEntry], T]) -> tuple[Sequence[T], int]:
+        """What a function makes of each job that `find_jobs` would find, and how many jobs there are in all. It is
+        called on a thread. A durable store holds few of the jobs in memory at once, however many there are."""
         ...
 
     async def events_since(self, sequence: int, limit: int,

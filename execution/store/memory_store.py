@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from ..events import Event
 from ..identifiers import PromptId
@@ -20,6 +21,8 @@ from .job_store import (
 from .memory_outbox import MemoryOutbox
 from .open_jobs import OpenJobs
 from .outbox import Outbox
+
+T = TypeVar("T")
 
 
 class MemoryStore:
@@ -55,6 +58,9 @@ class MemoryStore:
             self._by_key[job.idempotency_key] = job
             self._keys_of.setdefault(job.entry.prompt_id, []).append(job.idempotency_key)
         self._open.expect(job.entry)
+
+    async def note_judging(self, prompt_id: PromptId | None) -> None:
+        pass
 
     def take(self, event: Event) -> None:
         entry = self._open.take(event)
@@ -145,10 +151,13 @@ class MemoryStore:
         return self._by_key.get(key)
 
     async def find_jobs(self, query: JobQuery) -> JobPage:
+        return JobPage(*await self.map_jobs(query, lambda entry: entry))
+
+    async def map_jobs(self, query: JobQuery, function: Callable[[HistoryEntry], T]) -> tuple[Sequence[T], int]:
         """What is open is copied before the thread starts, since it changes on the loop meanwhile."""
         still_open = [entry for one in self._open if (entry := self._open.get(one.prompt_id)) is not None]
         ended = [runs[-1] for runs in self._runs.values()]
-        return await asyncio.to_thread(_find, query, still_open, ended)
+        return await asyncio.to_thread(_find, query, still_open, ended, function)
 
     async def events_since(self, sequence: int, limit: int,
                            prompt_id: PromptId | None = None) -> Sequence[LoggedEvent]:
@@ -166,7 +175,8 @@ def page_of(entries: Sequence[HistoryEntry], limit: int | None, offset: int | No
     return entries[offset:offset + most]
 
 
-def _find(query: JobQuery, still_open: Sequence[HistoryEntry], ended: Sequence[HistoryEntry]) -> JobPage:
+def _find(query: JobQuery, still_open: Sequence[HistoryEntry], ended: Sequence[HistoryEntry],
+          function: Callable[[HistoryEntry], T]) -> tuple[list[T], int]:
     running = sorted((entry for entry in still_open if entry.started_at), key=lambda entry: entry.started_at)
     pending = sorted((entry for entry in still_open if not entry.started_at), key=lambda entry: entry.number)
     active = {entry.prompt_id for entry in still_open}
@@ -180,7 +190,7 @@ def _find(query: JobQuery, still_open: Sequence[HistoryEntry], ended: Sequence[H
     else:
         found.sort(key=lambda entry: entry.created_at or 0, reverse=query.descending)
     end = None if query.limit is None else query.offset + query.limit
-    return JobPage(found[query.offset:end], len(found))
+    return [function(entry) for entry in found[query.offset:end]], len(found)
 
 
 def _done() -> "asyncio.Future[None]":

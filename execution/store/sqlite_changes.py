@@ -17,13 +17,14 @@ from ..events import (
 )
 from ..identifiers import ClientId, PromptId
 from .event_codec import encode_event, is_logged
-from .job_rows import ENDED, PENDING, RUNNING, ending_of, insertion_of
+from .job_rows import ENDED, PENDING, RUNNING, bare_end_of, ending_of, insertion_of
 from .job_store import HistoryEntry, JobState, NewJob
 from .sqlite_outbox import drop_jobs, put_into_outbox
 
 log = logging.getLogger("studio.store")
 
 _SET_FACT = "INSERT INTO facts VALUES (?, ?) ON CONFLICT DO UPDATE SET value = max(value, excluded.value)"
+_ADD_TO_FACT = "INSERT INTO facts VALUES (?, ?) ON CONFLICT DO UPDATE SET value = value + excluded.value"
 _LARGEST_NUMBER = 2**53
 _OPEN = "prompt_id = :prompt_id AND rank < 2"
 
@@ -32,6 +33,7 @@ class AddJob:
     """A job that was accepted."""
 
     has_events = False
+    is_light = False
 
     def __init__(self, job: NewJob) -> None:
         self._job = job
@@ -60,6 +62,7 @@ class WriteEvents:
     """
 
     has_events = True
+    is_light = False
 
     def __init__(self, events: Sequence[Event], owners: Mapping[PromptId, ClientId | None],
                  entries: Mapping[int, HistoryEntry]) -> None:
@@ -68,23 +71,54 @@ class WriteEvents:
         self._entries = entries
 
     def apply(self, db: sqlite3.Connection) -> None:
+        db.execute("SAVEPOINT events")
+        try:
+            self._apply(db, self._events)
+        except sqlite3.OperationalError:
+            raise
+        except Exception:
+            db.execute("ROLLBACK TO events")
+            for event in self._events:
+                self._apply_alone(db, event)
+        db.execute("RELEASE events")
+
+    def _apply_alone(self, db: sqlite3.Connection, event: Event) -> None:
+        """Something of a batch cannot be written, now or later. The rest of it is, and of an end at least that it is
+        one: a prompt that stays open would run again."""
+        db.execute("SAVEPOINT event")
+        try:
+            self._apply(db, [event])
+        except sqlite3.OperationalError:
+            raise
+        except Exception as error:
+            log.exception("event %d, %s, is told and not kept", event.sequence, type(event).__name__)
+            db.execute("ROLLBACK TO event")
+            if event.sequence in self._entries:
+                self._end_job(db, self._entries[event.sequence].prompt_id, event, error)
+        db.execute("RELEASE event")
+
+    def _apply(self, db: sqlite3.Connection, events: Sequence[Event]) -> None:
         rows = []
-        for event in self._events:
+        size = 0
+        for event in events:
             prompt_id: PromptId | None = getattr(event, "prompt_id", None)
             if is_logged(event):
                 owner = None if prompt_id is None else self._owners.get(prompt_id)
-                rows.append((event.sequence, event.at, prompt_id, owner, type(event).__name__, encode_event(event)))
+                body = encode_event(event)
+                size += len(body)
+                rows.append((event.sequence, event.at, prompt_id, owner, type(event).__name__, body))
             if prompt_id is not None:
                 self._change_job(db, prompt_id, event)
         db.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", rows)
-        db.execute(_SET_FACT, ("last_sequence", self._events[-1].sequence))
+        db.execute(_ADD_TO_FACT, ("event_bytes", size))
+        db.execute(_SET_FACT, ("last_sequence", events[-1].sequence))
 
     def _change_job(self, db: sqlite3.Connection, prompt_id: PromptId, event: Event) -> None:
         values: dict[str, Any] = {"prompt_id": prompt_id, "at": event.at, "sequence": event.sequence}
         match event:
             case PromptStarted():
                 db.execute("UPDATE jobs SET state = :state, rank = :rank, position = :sequence, started_at = :at, "
-                           f"attempt = attempt + 1 WHERE {_OPEN}",
+                           f"attempt = attempt + 1, was_started = 1 WHERE {_OPEN}",
                            {**values, "state": JobState.IN_PROGRESS.value, "rank": RUNNING})
             case PromptQueued() if event.is_restored:
                 db.execute("UPDATE jobs SET state = :state, rank = :rank, position = number, started_at = 0 "
@@ -101,13 +135,17 @@ class WriteEvents:
             case PromptFinished() | PromptDropped():
                 self._end_job(db, prompt_id, event)
 
-    def _end_job(self, db: sqlite3.Connection, prompt_id: PromptId, event: Event) -> None:
+    def _end_job(self, db: sqlite3.Connection, prompt_id: PromptId, event: Event,
+                 trouble: Exception | None = None) -> None:
+        """:param trouble: what was in the way of writing all of it; then as little as can be is written."""
         row = db.execute(f"SELECT submitted, key FROM jobs WHERE {_OPEN}", {"prompt_id": prompt_id}).fetchone()
         entry = self._entries.get(event.sequence)
         if row is None or entry is None:
             log.error("prompt %s ended (%s), but no job of that id is open: it is not recorded twice", prompt_id,
                       type(event).__name__)
             return
+        if trouble is not None:
+            entry = bare_end_of(entry, row[0], trouble)
         db.execute(
             "UPDATE jobs SET state = :state, rank = :rank, position = :position, outcome = :outcome, "
             "has_history = :has_history, duration = :duration, started_at = :started_at, ended_at = :ended_at, "
@@ -116,10 +154,27 @@ class WriteEvents:
         put_into_outbox(db, row[1], entry)
 
 
+class NoteJudging:
+    """Which job is judged from now on, and which one is past it."""
+
+    has_events = False
+    is_light = True
+
+    def __init__(self, now: PromptId | None, before: PromptId | None) -> None:
+        self._now = now
+        self._before = before
+
+    def apply(self, db: sqlite3.Connection) -> None:
+        for prompt_id, judgings in ((self._before, "0"), (self._now, "judgings + 1")):
+            if prompt_id is not None:
+                db.execute(f"UPDATE jobs SET judgings = {judgings} WHERE {_OPEN}", {"prompt_id": prompt_id})
+
+
 class DeleteHistory:
     """Forget jobs that have ended: these, or all."""
 
     has_events = False
+    is_light = False
 
     def __init__(self, prompt_ids: Sequence[PromptId] | None) -> None:
         self._prompt_ids = prompt_ids
@@ -135,23 +190,37 @@ class DeleteHistory:
             drop_jobs(db, "prompt_id = ?", (prompt_id,))
 
 
-def prune(db: sqlite3.Connection, ended_before: int | None, most_bytes: int | None, most_events: int) -> None:
+def prune(db: sqlite3.Connection, ended_before: int | None, most_bytes: int | None, most_events: int,
+          most_event_bytes: int) -> None:
     """Drop what is older, and the oldest of what is more, than is kept. Open jobs stay."""
     db.execute("BEGIN IMMEDIATE")
     try:
         last = _last_to_drop(db, ended_before, most_bytes)
         if last is not None:
             drop_jobs(db, "position <= ?", (last,))
-        row = db.execute("SELECT sequence FROM events ORDER BY sequence DESC LIMIT 1 OFFSET ?",
-                         (most_events,)).fetchone()
-        if row is not None:
-            db.execute("DELETE FROM events WHERE sequence <= ?", row)
-            db.execute(_SET_FACT, ("oldest_event", row[0] + 1))
+        _drop_events(db, most_events, most_event_bytes)
         db.execute("COMMIT")
     except BaseException:
         db.execute("ROLLBACK")
         raise
     db.execute("PRAGMA incremental_vacuum(1000)")
+
+
+def _drop_events(db: sqlite3.Connection, most_events: int, most_bytes: int) -> None:
+    """The oldest go first. What goes is measured, and what stays is not looked at: its bytes are counted on."""
+    (last,) = db.execute("SELECT max(sequence) FROM (SELECT sequence FROM events ORDER BY sequence DESC "
+                         "LIMIT 1 OFFSET ?)", (most_events,)).fetchone()
+    row = db.execute("SELECT value FROM facts WHERE name = 'event_bytes'").fetchone()
+    surplus = (0 if row is None else int(row[0])) - most_bytes
+    gone = 0
+    for sequence, size in db.execute("SELECT sequence, length(body) FROM events ORDER BY sequence"):
+        if gone >= surplus and (last is None or sequence > last):
+            break
+        last, gone = max(sequence, last or 0), gone + size
+    if last is not None:
+        db.execute("DELETE FROM events WHERE sequence <= ?", (last,))
+        db.execute(_ADD_TO_FACT, ("event_bytes", -gone))
+        db.execute(_SET_FACT, ("oldest_event", last + 1))
 
 
 def _last_to_drop(db: sqlite3.Connection, ended_before: int | None, most_bytes: int | None) -> int | None:

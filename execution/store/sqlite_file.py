@@ -13,6 +13,10 @@ LARGEST_CHECKED = 200 * 2**20
 BUSY_SECONDS = 5.0
 
 
+class FileHeld(StoreUnavailable):
+    """Another program has the file, which may be over in a moment."""
+
+
 def open_file(path: Path, migrations: Path = MIGRATIONS, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Connection:
     """The connection that writes, to a file in the present form. Whoever calls it is its only thread.
 
@@ -61,7 +65,7 @@ def trouble_of(error: sqlite3.Error) -> StoreUnavailable:
     if "full" in text:
         return StoreUnavailable(f"the disk is full ({text})")
     if "locked" in text or "busy" in text:
-        return StoreUnavailable(f"another program holds the database ({text})")
+        return FileHeld(f"another program holds the database ({text})")
     return StoreUnavailable(f"the database cannot be written ({text})")
 
 

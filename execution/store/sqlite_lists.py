@@ -5,13 +5,17 @@ first row is found by one walk along the index, without sorting.
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from heapq import merge
+from itertools import islice
+from typing import Any, TypeVar
 
 from ..identifiers import PromptId
 from .job_rows import COLUMNS, ENDED, entry_of
-from .job_store import MOST_ENTRIES, HistoryEntry, JobOrder, JobPage, JobQuery
+from .job_store import MOST_ENTRIES, HistoryEntry, JobOrder, JobQuery
+
+T = TypeVar("T")
 
 _LARGEST = 2**63 - 1
 _SORTED_BY = {JobOrder.CREATED_AT: ("created_at", "jobs_by_creation"),
@@ -21,10 +25,11 @@ _Place = tuple[Any, ...]
 """What jobs are sorted by, and the key of the row last."""
 
 
-def find(db: sqlite3.Connection, query: JobQuery) -> JobPage:
-    """The jobs that a query means, on one page."""
+def find(db: sqlite3.Connection, query: JobQuery, function: Callable[[HistoryEntry], T]) -> tuple[list[T], int]:
+    """What a function makes of each job on the page of a query, and how many jobs there are. Of the page, only a few
+    entries are in memory at once."""
     if query.states == frozenset() or query.outcomes == frozenset():
-        return JobPage([], 0)
+        return [], 0
     condition, values = _condition_of(query)
     column, index = _SORTED_BY[query.order]
     sign = "-" if query.descending else ""
@@ -39,10 +44,9 @@ def find(db: sqlite3.Connection, query: JobQuery) -> JobPage:
         begin = max(0, offset - len(open_ones))  # whatever is open may stand before this place, or behind it
         most = -1 if query.limit is None else min(query.limit + offset - begin, _LARGEST)
         window = _window_of_ended(db, query, begin, most, ended_count) if begin < ended_count else []
-        merged = sorted([*open_ones, *window])
-        end = None if query.limit is None else offset - begin + query.limit
-        keys = [place[-1] for place in merged[offset - begin:end]]
-        return JobPage(_entries_of(db, keys), len(open_ones) + ended_count)
+        end = None if query.limit is None else min(offset - begin + query.limit, _LARGEST)
+        keys = [place[-1] for place in islice(merge(open_ones, window), min(offset - begin, _LARGEST), end)]
+        return [function(entry) for entry in _entries_of(db, keys)], len(open_ones) + ended_count
 
 
 def _is_of_states_alone(query: JobQuery) -> bool:
@@ -100,14 +104,13 @@ def _condition_of(query: JobQuery) -> tuple[str, list[Any]]:
     return " ".join(parts), values
 
 
-def _entries_of(db: sqlite3.Connection, keys: list[int]) -> list[HistoryEntry]:
+def _entries_of(db: sqlite3.Connection, keys: Sequence[int]) -> Iterator[HistoryEntry]:
     """In the order of the keys."""
-    rows: dict[int, tuple[Any, ...]] = {}
     for begin in range(0, len(keys), 500):
         some = keys[begin:begin + 500]
-        found = db.execute(f"SELECT key, {COLUMNS} FROM jobs WHERE key IN ({', '.join('?' * len(some))})", some)
-        rows.update((row[0], row[1:]) for row in found)
-    return [entry_of(rows[key]) for key in keys if key in rows]
+        rows = {row[0]: row[1:] for row in db.execute(
+            f"SELECT key, {COLUMNS} FROM jobs WHERE key IN ({', '.join('?' * len(some))})", some)}
+        yield from (entry_of(rows[key]) for key in some if key in rows)
 
 
 # -- history --------------------------------------------------------------------------------------------------------
@@ -129,4 +132,4 @@ def history_page(db: sqlite3.Connection, limit: int | None, offset: int | None) 
     keys = [key for key, in db.execute(
         f"SELECT key FROM jobs INDEXED BY jobs_in_history WHERE {_NEWEST_THAT_RAN} ORDER BY position {direction} "
         "LIMIT ? OFFSET ?", (most, min(offset or 0, _LARGEST)))]
-    return _entries_of(db, keys[::-1] if offset is None else keys)
+    return list(_entries_of(db, keys[::-1] if offset is None else keys))

@@ -106,6 +106,7 @@ class NoteDelivery:
     """How a try went."""
 
     has_events = False
+    is_light = False
 
     def __init__(self, delivery: Delivery) -> None:
         self._delivery = delivery

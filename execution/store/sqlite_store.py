@@ -7,6 +7,7 @@ One thread writes, a few read; the loop never waits for the disk. What is writte
 import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
+from itertools import count
 from pathlib import Path
 from queue import Empty, LifoQueue
 from typing import Any, TypeVar
@@ -34,7 +35,7 @@ from .job_store import (
 )
 from .open_jobs import OpenJobs
 from .outbox import Outbox, is_owed
-from .sqlite_changes import AddJob, DeleteHistory, WriteEvents, prune
+from .sqlite_changes import AddJob, DeleteHistory, NoteJudging, WriteEvents, prune
 from .sqlite_file import BUSY_SECONDS, MIGRATIONS, close_file, damaged, open_file
 from .sqlite_lists import find, history_of, history_page
 from .sqlite_outbox import SqliteOutbox
@@ -46,7 +47,14 @@ READERS = 3
 _LARGEST = 2**63 - 1
 PRUNE_SECONDS = 60.0
 """Between two looks for what is older than is kept."""
+ADD_SECONDS = 1.0
+"""How long a submission waits for another program that holds the file, before it is refused: somebody waits for the
+answer. What has happened waits longer."""
+ONE_TRY = 0.2
+"""Seconds after which the writer looks who has waited long enough."""
 MOST_EVENTS = 200_000
+MOST_EVENT_BYTES = 256 * 2**20
+"""Of the bodies of events: what nodes show is in them."""
 
 
 class KeepRule(Struct, frozen=True, kw_only=True):
@@ -60,17 +68,19 @@ class SqliteStore:
     """Keeps jobs, history and the log of events in a file.
 
     :param most_events: how many events the log holds.
+    :param most_event_bytes: how many bytes of them; whichever bound is reached first counts.
     :param busy_seconds: how long another program that holds the file is waited for.
     """
 
     is_durable = True
 
     def __init__(self, path: Path, *, keep: KeepRule | None = None, most_events: int = MOST_EVENTS,
-                 clock: Clock | None = None, migrations: Path = MIGRATIONS,
-                 busy_seconds: float = BUSY_SECONDS) -> None:
+                 most_event_bytes: int = MOST_EVENT_BYTES, clock: Clock | None = None,
+                 migrations: Path = MIGRATIONS, busy_seconds: float = BUSY_SECONDS) -> None:
         self._path = path
         self._keep = keep or KeepRule()
         self._most_events = most_events
+        self._most_event_bytes = most_event_bytes
         self._clock = clock or SystemClock()
         self._migrations = migrations
         self._busy_seconds = busy_seconds
@@ -84,12 +94,13 @@ class SqliteStore:
         self.outbox: Outbox = SqliteOutbox(self._read, lambda change: self._writer.put_and_wait(change))
         self._leaving: list[DeleteHistory] = []
         """What is being deleted."""
+        self._judged: PromptId | None = None
 
     # -- life -------------------------------------------------------------------------------------------------------
 
     async def open(self, loop: asyncio.AbstractEventLoop) -> Leftovers:
         db, leftovers = await self._lane.call(self._open_now)
-        self._writer = SqliteWriter(db, loop, self._let_go, self._prune_now_and_then)
+        self._writer = SqliteWriter(db, loop, self._let_go, self._prune_now_and_then, self._busy_seconds)
         for left in leftovers.unfinished:
             self._open.expect(left.job.entry)
         return leftovers
@@ -103,7 +114,7 @@ class SqliteStore:
             raise StoreUnusable(damaged(path, str(error))) from None
         finally:
             db.close()
-        return _writing(path, self._busy_seconds), leftovers
+        return _writing(path), leftovers
 
     async def close(self) -> None:
         if self._is_closed:
@@ -130,15 +141,20 @@ class SqliteStore:
     def prune_on(self, db: sqlite3.Connection) -> None:
         """Drop what is not kept any more."""
         age = self._keep.max_age_ms
-        prune(db, None if age is None else self._clock.now_ms() - age, self._keep.max_bytes, self._most_events)
+        prune(db, None if age is None else self._clock.now_ms() - age, self._keep.max_bytes, self._most_events,
+              self._most_event_bytes)
 
     # -- writing ----------------------------------------------------------------------------------------------------
 
     async def add(self, job: NewJob) -> None:
         change = AddJob(job)
-        await self._writer.put_and_wait(change)
+        await self._writer.put_and_wait(change, ADD_SECONDS)
         job.entry.run = change.run
         self._open.expect(job.entry)
+
+    async def note_judging(self, prompt_id: PromptId | None) -> None:
+        before, self._judged = self._judged, prompt_id
+        await self._writer.put_and_wait(NoteJudging(prompt_id, before))
 
     def take(self, event: Event) -> None:
         entry = self._open.take(event)
@@ -252,10 +268,27 @@ class SqliteStore:
         return new_job_of(rows[0]) if rows else None
 
     async def find_jobs(self, query: JobQuery) -> JobPage:
-        page = await self._read(lambda db: find(db, query))
-        # The rows of open jobs do not say what they have shown so far.
-        return JobPage([entry if entry.outcome is not None else self._as_it_is(entry) for entry in page.jobs],
-                       page.total)
+        return JobPage(*await self.map_jobs(query, lambda entry: entry))
+
+    async def map_jobs(self, query: JobQuery, function: Callable[[HistoryEntry], T]) -> tuple[Sequence[T], int]:
+        running: dict[int, HistoryEntry] = {}
+        """By their places: the rows of jobs that run do not say what they have shown so far."""
+        place = count()
+
+        def made_of(entry: HistoryEntry) -> T | None:
+            here = next(place)
+            if entry.started_at and entry.outcome is None:
+                running[here] = entry
+                return None
+            return function(entry)
+
+        found, total = await self._read(lambda db: find(db, query, made_of))
+        made: list[Any] = found
+        if running:
+            entries = [self._as_it_is(entry) for entry in running.values()]
+            for here, one in zip(running, await asyncio.to_thread(lambda: list(map(function, entries))), strict=True):
+                made[here] = one
+        return made, total
 
     def _as_it_is(self, entry: HistoryEntry) -> HistoryEntry:
         known = self._open.get(entry.prompt_id)
@@ -272,9 +305,9 @@ class SqliteStore:
         return await self._read(lambda db: int(_fact(db, "oldest_event")))
 
 
-def _writing(path: Path, busy_seconds: float) -> sqlite3.Connection:
+def _writing(path: Path) -> sqlite3.Connection:
     """The connection of the writer's thread, which is another one than that which opens it."""
-    writer = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
+    writer = sqlite3.connect(path, timeout=ONE_TRY, isolation_level=None, check_same_thread=False)
     writer.execute("PRAGMA synchronous = FULL")
     writer.execute("PRAGMA wal_autocheckpoint = 8000")  # pages: 32 MB, most of which are written over many times
     writer.execute("PRAGMA foreign_keys = ON")
@@ -308,8 +341,14 @@ def _events(db: sqlite3.Connection, sequence: int, limit: int, prompt_id: Prompt
 def _leftovers_in(db: sqlite3.Connection) -> Leftovers:
     running = _rows(db, "WHERE rank = ? ORDER BY position", RUNNING)
     pending = _rows(db, "WHERE rank = ? ORDER BY number, key", PENDING)
+    unfinished = [_unfinished(db, row) for row in (*running, *pending)]
+    by_id = {left.job.entry.prompt_id: left for left in unfinished}
+    for prompt_id, judgings, was_started in db.execute(
+            "SELECT prompt_id, judgings, was_started FROM jobs WHERE rank < 2"):
+        left = by_id[prompt_id]
+        left.judgings, left.was_started = judgings, bool(was_started)
     return Leftovers(
-        unfinished=[_unfinished(db, row) for row in (*running, *pending)],
+        unfinished=unfinished,
         next_number=_fact(db, "next_number"), last_sequence=_fact(db, "last_sequence"))
 
 

@@ -6,13 +6,14 @@ import asyncio
 import logging
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ..failpoints import reach
 from .job_store import StoreRefused, StoreUnavailable
-from .sqlite_file import trouble_of
+from .sqlite_file import BUSY_SECONDS, FileHeld, trouble_of
 
 log = logging.getLogger("studio.store")
 
@@ -21,6 +22,8 @@ class Change(Protocol):
     """Something to be written."""
 
     has_events: bool
+    is_light: bool
+    """It need not outlive a loss of power, only the process: its commit does not wait for the disk."""
 
     def apply(self, db: sqlite3.Connection) -> None:
         """On the thread, within a transaction; again in another one if that could not be committed."""
@@ -29,6 +32,16 @@ class Change(Protocol):
 
 Answer = Callable[[StoreUnavailable | None], None]
 """Called on the loop, once the change is written or it is known that it is not."""
+
+PAUSE = 0.05
+"""Seconds between two tries to write while another program holds the file."""
+
+
+class _Waiting(NamedTuple):
+    change: Change
+    answer: Answer
+    until: float
+    """When it is given up, if the file is held by another program until then."""
 
 
 class SqliteWriter:
@@ -39,27 +52,33 @@ class SqliteWriter:
     """
 
     def __init__(self, db: sqlite3.Connection, loop: asyncio.AbstractEventLoop,
-                 finish: Callable[[sqlite3.Connection], None], aside: Callable[[sqlite3.Connection], None]) -> None:
+                 finish: Callable[[sqlite3.Connection], None], aside: Callable[[sqlite3.Connection], None],
+                 patience: float = BUSY_SECONDS) -> None:
         self._db = db
         self._loop = loop
         self._finish = finish
         self._aside = aside
-        self._changes: SimpleQueue[tuple[Change, Answer] | None] = SimpleQueue()
+        self._patience = patience
+        self._changes: SimpleQueue[_Waiting | None] = SimpleQueue()
         self.commits = 0
         self._is_closed = False
+        self._is_over = False
+        """No change comes after those that were taken."""
         self._thread = threading.Thread(target=self._work, name="studio-store-writer", daemon=True)
         self._thread.start()
 
-    def put(self, change: Change, answer: Answer) -> None:
+    def put(self, change: Change, answer: Answer, patience: float | None = None) -> None:
+        """:param patience: seconds that another program which holds the file is waited for."""
         if self._is_closed:
             self._loop.call_soon(answer, StoreUnavailable("the store is closed"))
         else:
-            self._changes.put((change, answer))
+            patience = self._patience if patience is None else min(patience, self._patience)
+            self._changes.put(_Waiting(change, answer, time.monotonic() + patience))
 
-    async def put_and_wait(self, change: Change) -> None:
-        """:raises StoreUnavailable: it is not written."""
+    async def put_and_wait(self, change: Change, patience: float | None = None) -> None:
+        """:raises StoreUnavailable: it is not written, nor will it be."""
         future: asyncio.Future[None] = self._loop.create_future()
-        self.put(change, lambda trouble: _settle(future, trouble))
+        self.put(change, lambda trouble: _settle(future, trouble), patience)
         await future
 
     async def close(self) -> None:
@@ -69,47 +88,78 @@ class SqliteWriter:
         await asyncio.to_thread(self._thread.join)
 
     def _work(self) -> None:
-        goes_on = True
-        while goes_on:
-            group: list[tuple[Change, Answer]] = []
-            first = self._changes.get()
-            goes_on = first is not None
-            if first is not None:
-                group.append(first)
-                goes_on = self._take_the_rest(group)
-                self._answer(group, self._write(group))
-            if self._changes.empty():
+        group: list[_Waiting] = []
+        while True:
+            self._take(group)
+            if not group:
+                break
+            group = self._write(group)
+            if not group and self._changes.empty():
                 try:
                     self._aside(self._db)
+                except sqlite3.OperationalError as error:
+                    log.warning("old entries of the store could not be dropped: %s", trouble_of(error))
                 except Exception:  # its thread must not end: every change would wait for ever
                     log.warning("old entries of the store could not be dropped", exc_info=True)
         self._finish(self._db)
 
-    def _take_the_rest(self, group: list[tuple[Change, Answer]]) -> bool:
-        """Whether more may come."""
-        while True:
-            try:
-                another = self._changes.get_nowait()
-            except Empty:
-                return True
-            if another is None:
-                return False
-            group.append(another)
+    def _take(self, group: list[_Waiting]) -> None:
+        """All changes that are there, in the end none. Waits for one, or a moment if some are to be tried again."""
+        if self._is_over and not group:
+            return
+        try:
+            one = self._changes.get(timeout=PAUSE if group else None)
+            while one is not None:
+                group.append(one)
+                one = self._changes.get_nowait()
+            self._is_over = True
+        except Empty:
+            pass
 
-    def _write(self, group: Sequence[tuple[Change, Answer]]) -> list[StoreUnavailable | None]:
+    def _write(self, group: Sequence[_Waiting]) -> list[_Waiting]:
+        """Write changes and answer them. Returns those that have to wait for another program, and still may."""
+        now = time.monotonic()
+        again, answers = [], []
+        for one, trouble in zip(group, self._try([one.change for one in group]), strict=True):
+            if isinstance(trouble, FileHeld) and now < one.until:
+                again.append(one)
+            else:
+                answers.append((one.answer, trouble))
+        self._tell(answers)
+        return again
+
+    def _try(self, changes: Sequence[Change]) -> list[StoreUnavailable | None]:
         """What is in the way of each change, or None."""
         try:
-            self._commit([change for change, _ in group])
+            self._commit(changes)
         except sqlite3.OperationalError as error:
-            return [trouble_of(error)] * len(group)
+            return [trouble_of(error)] * len(changes)
         except Exception as error:
-            if len(group) > 1:  # one of them cannot be written as it is: the others need not suffer for it
-                return [trouble for one in group for trouble in self._write([one])]
+            if len(changes) > 1:  # one of them cannot be written as it is: the others need not suffer for it
+                return self._try_each(changes)
             log.exception("a change cannot be written to the store")
             return [StoreRefused(f"the store refuses it: {error}")]
-        return [None] * len(group)
+        return [None] * len(changes)
+
+    def _try_each(self, changes: Sequence[Change]) -> list[StoreUnavailable | None]:
+        """In their order: none overtakes one that has to wait."""
+        troubles: list[StoreUnavailable | None] = []
+        for change in changes:
+            held = troubles[-1] if troubles and isinstance(troubles[-1], FileHeld) else None
+            troubles += [held] if held is not None else self._try([change])
+        return troubles
 
     def _commit(self, changes: Sequence[Change]) -> None:
+        if not all(change.is_light for change in changes):
+            self._commit_now(changes)
+            return
+        self._db.execute("PRAGMA synchronous = NORMAL")
+        try:
+            self._commit_now(changes)
+        finally:
+            self._db.execute("PRAGMA synchronous = FULL")
+
+    def _commit_now(self, changes: Sequence[Change]) -> None:
         db = self._db
         db.execute("BEGIN IMMEDIATE")
         try:
@@ -126,9 +176,7 @@ class SqliteWriter:
         if any(change.has_events for change in changes):
             reach("after-commit")
 
-    def _answer(self, group: Sequence[tuple[Change, Answer]], troubles: Sequence[StoreUnavailable | None]) -> None:
-        answers = [(answer, trouble) for (_, answer), trouble in zip(group, troubles, strict=True)]
-
+    def _tell(self, answers: Sequence[tuple[Answer, StoreUnavailable | None]]) -> None:
         def tell() -> None:
             for answer, trouble in answers:
                 try:

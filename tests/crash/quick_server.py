@@ -115,10 +115,13 @@ def ends_told(seen: list[dict[str, Any]], prompt_id: str) -> list[str]:
     return [one["type"] for one in seen if one["type"] in ENDS and one["data"]["prompt_id"] == prompt_id]
 
 
-async def read_frames(server: KillableServer, client_id: str, since: int | str,
+async def read_frames(server: KillableServer, client_id: str, since: int | str | None,
                       seen: list[dict[str, Any]]) -> None:
-    """Append what a socket is told, until it is closed."""
-    url = f"{server.url}/ws?clientId={client_id}&since={since}"
+    """Append what a socket is told, until it is closed.
+
+    :param since: None for a client that knows nothing of numbers.
+    """
+    url = f"{server.url}/ws?clientId={client_id}" + ("" if since is None else f"&since={since}")
     with contextlib.suppress(aiohttp.ClientError, OSError):
         async with aiohttp.ClientSession() as http, http.ws_connect(url, max_msg_size=0) as socket:
             async for frame in socket:

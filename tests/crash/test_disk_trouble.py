@@ -127,6 +127,23 @@ async def test_files_that_may_not_grow_are_a_full_disk(tmp_path: Path) -> None:
         assert (await server.ask("GET", "/api/jobs/refused"))[0] == 404
 
 
+async def test_a_database_that_another_program_holds_for_a_while_refuses_what_is_new(tmp_path: Path) -> None:
+    async with quick_server(tmp_path) as server:
+        await server.started()
+        assert await server.posts(counted("runs", seconds=0.3), prompt_id="runs") == 200
+        await server.until_called("runs")
+        with contextlib.closing(sqlite3.connect(server.database, isolation_level=None)) as holder:
+            holder.execute("BEGIN IMMEDIATE")
+            await refuses(server, "another program holds the database")
+            holder.execute("ROLLBACK")
+        await accepts_again(server, "new")
+        await server.until_all_is_over()
+        assert (await server.ask("GET", "/api/jobs/refused"))[0] == 404
+        for prompt_id in ("runs", "new"):
+            assert (await server.job(prompt_id))["status"] == "completed"
+            assert server.calls(prompt_id) == 1
+
+
 async def test_a_start_on_a_database_that_another_program_holds_ends_with_a_sentence(tmp_path: Path) -> None:
     async with quick_server(tmp_path) as server:
         await server.started("--on-start", "paused")

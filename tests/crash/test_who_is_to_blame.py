@@ -55,6 +55,28 @@ async def test_one_that_kills_before_its_node_is_on_record_drags_nobody_along(tm
             assert server.calls(tag) <= 2
 
 
+async def test_a_validator_that_kills_at_each_start_does_so_no_more_than_twice(tmp_path: Path) -> None:
+    bad = {"1": node("CrashJudge", tag="bad"), "2": node("CrashShow", value=["1", 0])}
+    async with quick_server(tmp_path) as server:
+        await server.started("--on-start", "paused")
+        for prompt_id, prompt in (("before", counted("before")), ("bad", bad), ("behind", counted("behind"))):
+            assert await server.posts(prompt, prompt_id=prompt_id) == 200
+        await server.stop()
+        await asyncio.to_thread((tmp_path / "kill").touch)
+        for _ in range(2):
+            await server.start()
+            assert not server.is_alive
+        await server.started()
+        await server.until_all_is_over()
+        job = await server.job("bad")
+        assert job["outcome"] == "poisoned"
+        assert "ended 2 times at its start" in job["execution_error"]["exception_message"]
+        assert server.calls("bad") == 3, "when it was posted, and at two starts"
+        for tag in ("before", "behind"):
+            assert (await server.job(tag))["status"] == "completed"
+            assert server.calls(tag) == 1
+
+
 async def test_a_cancel_that_was_accepted_outlives_a_stop_in_peace_during_its_clean_up(tmp_path: Path) -> None:
     async with quick_server(tmp_path, "--cancel-grace", "2") as server:
         await server.started()
@@ -70,20 +92,26 @@ async def test_a_cancel_that_was_accepted_outlives_a_stop_in_peace_during_its_cl
         assert server.calls("stubborn") == 1
 
 
-async def test_a_client_that_saw_its_prompt_run_is_told_when_it_is_cancelled_in_the_queue(tmp_path: Path) -> None:
-    """It ran, the process was killed, it waits again: whoever saw its start waits for its end."""
+@pytest.mark.parametrize("since", [0, None])
+@pytest.mark.parametrize("is_killed", [True, False], ids=["killed", "stopped in peace"])
+async def test_a_client_that_saw_its_prompt_run_is_told_when_it_is_cancelled_in_the_queue(
+        tmp_path: Path, is_killed: bool, since: int | None) -> None:
+    """It ran, the process ended, it waits again: whoever saw its start waits for its end."""
     async with quick_server(tmp_path) as server:
         await server.started()
         assert await server.posts(counted("p", seconds=60), prompt_id="p", client_id="mine") == 200
         await server.until_called("p")
-        await server.kill()
+        await (server.kill() if is_killed else server.stop())
         await server.started("--on-start", "paused")
         seen: list[dict[str, Any]] = []
-        reading = asyncio.create_task(read_frames(server, "mine", 0, seen))
+        reading = asyncio.create_task(read_frames(server, "mine", since, seen))
+        async with asyncio.timeout(SECONDS):
+            while not seen:  # noqa: ASYNC110 - it is another process
+                await asyncio.sleep(0.01)
         assert await server.ask("POST", "/api/jobs/p/cancel") == (200, {"cancelled": True})
         assert (await server.job("p"))["status"] == "cancelled"
         async with asyncio.timeout(SECONDS):
-            while not any(one["type"] == "status" and "seq" in one
+            while not any(one["type"] == "status" and (since is None or "seq" in one)
                           and one["data"]["status"]["exec_info"]["queue_remaining"] == 0 for one in seen):
                 assert not reading.done(), seen
                 await asyncio.sleep(0.01)

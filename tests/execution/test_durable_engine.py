@@ -260,6 +260,38 @@ async def test_what_ran_when_the_process_ended_too_often_is_poisoned_and_says_wh
         assert (await studio.events.end_of("b")).outcome is Outcome.SUCCEEDED
 
 
+async def test_all_is_judged_one_after_the_other_before_any_of_it_starts() -> None:
+    store = starting_with(left(PROMPT, "a"), left(PROMPT, "cancelled", is_cancelled=True), left(PROMPT, "b"))
+    async with running(define("Echo", echo), store=store) as studio:
+        await studio.engine.restore()
+        assert store.judged == ["a", "b", None]
+        snapshot = studio.engine.snapshot()
+        assert [one.prompt_id for one in snapshot.pending] == ["a", "b"]
+        for prompt_id in ("a", "b"):
+            assert (await studio.events.end_of(prompt_id)).outcome is Outcome.SUCCEEDED
+
+
+async def test_what_ended_the_process_too_often_while_it_was_judged_is_not_judged_again() -> None:
+    bad, good = left(PROMPT, "a"), left(PROMPT, "b")
+    bad.judgings, good.judgings = 2, 1
+    store = starting_with(bad, good)
+    async with running(define("Echo", echo), store=store) as studio:
+        await studio.engine.restore()
+        assert store.judged == ["b", None]
+        end = await studio.events.end_of("a")
+        assert (end.outcome, "2 times" in end.reason) == (Outcome.POISONED, True)
+        assert (await studio.events.end_of("b")).outcome is Outcome.SUCCEEDED
+
+
+async def test_what_is_judged_is_judged_even_if_that_cannot_be_put_on_record() -> None:
+    store = starting_with(left(PROMPT, "a"))
+    async with running(define("Echo", echo), store=store) as studio:
+        store.trouble = FULL
+        await studio.engine.restore()
+        store.trouble = None
+        assert (await studio.events.end_of("a")).outcome is Outcome.SUCCEEDED
+
+
 async def test_what_was_cancelled_never_runs_again() -> None:
     store = starting_with(left(PROMPT, "a", attempt=1, open_nodes=("1",), is_cancelled=True))
     async with running(define("Echo", echo), store=store) as studio:

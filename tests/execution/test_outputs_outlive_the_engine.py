@@ -10,7 +10,17 @@ from typing import Any
 
 import pytest
 
-from execution import CacheRule, DiskTier, NodeDefinition, NodeFinished, Outcome, OutputCache, PromptId
+from execution import (
+    CacheRule,
+    DiskTier,
+    NodeDefinition,
+    NodeFinished,
+    NodesCached,
+    Outcome,
+    OutputCache,
+    ProgressTabled,
+    PromptId,
+)
 from execution.store import Leftovers, UnfinishedJob
 from tests.execution.test_disk_tier import NoForms, files_below
 from tests.execution.test_durable_engine import left
@@ -78,6 +88,10 @@ async def test_a_prompt_goes_on_from_what_was_finished(tmp_path: Path, plain: bo
         assert slow.calls == 1
         found = [event.from_cache for event in studio.events.of(NodeFinished, prompt_id="p")]
         assert found == [True, False, False]
+        (cached,) = studio.events.of(NodesCached, prompt_id="p")
+        assert cached.nodes == [], "what lies on the disk was not known to be readable then"
+        (*_, table) = studio.events.of(ProgressTabled, prompt_id="p")
+        assert {node_id: row.state for node_id, row in table.rows.items()} == dict.fromkeys("123", "finished")
     assert files_below(tmp_path) == [], "its job has ended"
 
 

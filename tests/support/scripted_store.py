@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from execution import Event, HistoryEntry, JobQuery, PromptId
 from execution.store import JobPage, Leftovers, LoggedEvent, NewJob, StoreUnavailable
 
+T = TypeVar("T")
 Written = Callable[[StoreUnavailable | None], None]
 
 
@@ -26,6 +28,7 @@ class ScriptedStore:
         self.at_once = at_once
         self.trouble: StoreUnavailable | None = None
         self.jobs: list[NewJob] = []
+        self.judged: list[PromptId | None] = []
         self.events: list[Event] = []
         """What was written, in this order."""
         self.batches: deque[tuple[Sequence[Event], Written]] = deque()
@@ -50,6 +53,11 @@ class ScriptedStore:
     def let_in(self) -> None:
         """Keep the jobs that wait to be kept."""
         self._door.set()
+
+    async def note_judging(self, prompt_id: PromptId | None) -> None:
+        self.judged.append(prompt_id)
+        if self.trouble is not None:
+            raise self.trouble
 
     def take(self, event: Event) -> None:
         pass
@@ -100,6 +108,9 @@ class ScriptedStore:
         raise NotImplementedError
 
     async def find_jobs(self, query: JobQuery) -> JobPage:
+        raise NotImplementedError
+
+    async def map_jobs(self, query: JobQuery, function: Callable[[HistoryEntry], T]) -> tuple[Sequence[T], int]:
         raise NotImplementedError
 
     async def events_since(self, sequence: int, limit: int,

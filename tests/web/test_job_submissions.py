@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import aiohttp
 import pytest
@@ -13,6 +13,7 @@ import yarl
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from execution import Engine
 from tests.web.live_server import Answer, Live, echo, shared_loop
 
 GATE = {"g": {"class_type": "Gate", "inputs": {}}}
@@ -21,6 +22,7 @@ PICTURE = {
     "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}},
 }
 """Of built-in nodes: a server that starts again has them when it takes up what was left."""
+PARTLY_WRONG: dict[str, Any] = {**PICTURE, "3": {"class_type": "PreviewImage", "inputs": {}}}
 STORES = pytest.mark.parametrize("store", ["disk", "memory"])
 many = settings(max_examples=60, suppress_health_check=list(HealthCheck))
 
@@ -91,12 +93,23 @@ async def test_a_refused_body_leaves_its_key_free(live: Live) -> None:
     assert (await keyed(live, echo(1))).status == 200
 
 
-async def test_what_was_wrong_with_some_outputs_is_said_again(live: Live) -> None:
-    graph = {**echo(1), "2": {"class_type": "Echo", "inputs": {"value": -1}}}
-    first = await keyed(live, graph)
-    assert set(first.json()["node_errors"]) == {"2"}
-    await live.finished(first.json()["prompt_id"])
-    assert (await keyed(live, graph)).json() == first.json()
+@pytest.fixture
+def never_judged_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A submission that came before is answered from what is on record of it."""
+    async def check(*_: Any) -> NoReturn:
+        raise AssertionError("judged again")
+
+    monkeypatch.setattr(Engine, "check", check)
+
+
+@pytest.mark.usefixtures("never_judged_again")
+@STORES
+async def test_what_was_wrong_with_some_outputs_is_said_again(serve: Any, store: str) -> None:
+    async with serve(store=store) as live:
+        first = await keyed(live, PARTLY_WRONG)
+        assert set(first.json()["node_errors"]) == {"3"}
+        await live.finished(first.json()["prompt_id"])
+        assert (await keyed(live, PARTLY_WRONG)).json() == first.json()
 
 
 async def test_a_key_outlives_the_server(serve: Any, tmp_path: Path) -> None:
@@ -112,6 +125,24 @@ async def test_a_key_outlives_the_server(serve: Any, tmp_path: Path) -> None:
         assert (await keyed(live, echo(3), "ended")).status == 409
         assert sorted(await ids(live)) == before
         assert [item[1] for item in (await live.get("/queue")).json()["queue_pending"]] == [waits.json()["prompt_id"]]
+
+
+@pytest.mark.usefixtures("never_judged_again")
+@pytest.mark.parametrize("prompt_id", [None, "mine"])
+async def test_what_was_wrong_with_some_outputs_outlives_the_server(serve: Any, tmp_path: Path,
+                                                                    prompt_id: str | None) -> None:
+    body = {"prompt": PARTLY_WRONG, "prompt_id": prompt_id}
+    async with serve(base_directory=tmp_path, on_start="paused") as live:
+        waits = await live.post("/prompt", body, headers={"Idempotency-Key": "k"})
+        assert set(waits.json()["node_errors"]) == {"3"}
+    async with serve(base_directory=tmp_path, on_start="paused") as live:
+        assert (await live.post("/prompt", body, headers={"Idempotency-Key": "k"})).json() == waits.json()
+        if prompt_id is not None:
+            assert (await live.post("/prompt", body)).json() == waits.json()
+        await live.post("/api/queue/resume")
+        await live.finished(waits.json()["prompt_id"])
+    async with serve(base_directory=tmp_path) as live:
+        assert (await live.post("/prompt", body, headers={"Idempotency-Key": "k"})).json() == waits.json()
 
 
 async def test_a_key_is_forgotten_with_its_job(live: Live) -> None:

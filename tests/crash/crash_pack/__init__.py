@@ -58,6 +58,20 @@ class CrashKill(Node):
         return (value,)
 
 
+class CrashJudge(Node):
+    """Its validator ends the process as long as the file is there, and leaves a mark each time that it is asked."""
+
+    @classmethod
+    def VALIDATE_INPUTS(cls, tag):
+        note(tag)
+        if (FOLDER / "kill").exists():
+            os.kill(os.getpid(), signal.SIGKILL)
+        return True
+
+    def run(self, value=None, seconds=0.0, tag=""):
+        return (value,)
+
+
 class CrashShow(Node):
     OUTPUT_NODE = True
 
@@ -65,4 +79,5 @@ class CrashShow(Node):
         return {"ui": {"shown": [str(value)]}, "result": (value,)}
 
 
-NODE_CLASS_MAPPINGS = {one.__name__: one for one in (CrashAsync, CrashPlain, CrashCount, CrashKill, CrashShow)}
+NODE_CLASS_MAPPINGS = {one.__name__: one for one in (CrashAsync, CrashPlain, CrashCount, CrashKill, CrashJudge,
+                                                   CrashShow)}

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import shutil
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,6 +11,7 @@ import pytest
 
 from execution import JobStore, MemoryStore, SqliteStore
 from execution.store import Leftovers
+from execution.store.sqlite_file import MIGRATIONS
 from tests.execution.store.told_jobs import Telling
 
 
@@ -34,6 +36,18 @@ async def opened(path: Path) -> AsyncIterator[OpenSqlite]:
             return store, leftovers
 
         yield open_one
+
+
+@pytest.fixture(scope="session")
+def forms(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Path]:
+    """Folders with the migrations up to each number."""
+    steps = sorted(MIGRATIONS.glob("*.sql"))
+    made = []
+    for number in range(len(steps) + 1):
+        made.append(tmp_path_factory.mktemp(f"form-{number}-"))
+        for step in steps[:number]:
+            shutil.copy(step, made[-1])
+    return made
 
 
 @asynccontextmanager

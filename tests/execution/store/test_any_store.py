@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ from execution import (
     CancelAccepted,
     ClientId,
     Event,
+    HistoryEntry,
     JobOrder,
     JobQuery,
     JobState,
@@ -287,6 +289,25 @@ async def test_jobs_of_a_client_and_of_an_outcome(told: Telling) -> None:
     outcomes = frozenset({Outcome.POISONED, Outcome.SUCCEEDED})
     assert names(await store.find_jobs(JobQuery(outcomes=outcomes))) == ["b"]
     assert names(await store.find_jobs(JobQuery(states=frozenset({JobState.FAILED})))) == ["a", "b"]
+
+
+async def test_what_a_function_makes_of_jobs_stands_where_they_do(told: Telling) -> None:
+    store = await told(queued("ended"), started("ended"), finished("ended"), queued("runs"), started("runs"),
+                       node_finished("1", "runs", ui={"text": ["so far"]}), queued("waits"), queued("last"),
+                       started("last"), finished("last"))
+    threads = set()
+
+    def made_of(entry: HistoryEntry) -> tuple[str, list[str]]:
+        threads.add(threading.get_ident())
+        return entry.prompt_id, list(entry.outputs)
+
+    made, total = await store.map_jobs(JobQuery(), made_of)
+    assert [prompt_id for prompt_id, _ in made] == names(await store.find_jobs(JobQuery()))
+    assert dict(made) == {"ended": [], "runs": ["1"], "waits": [], "last": []}
+    assert total == 4
+    assert threading.get_ident() not in threads
+    made, total = await store.map_jobs(JobQuery(offset=1, limit=2), made_of)
+    assert ([prompt_id for prompt_id, _ in made], total) == (["waits", "ended"], 4)
 
 
 async def test_a_pending_job_that_was_cancelled_is_a_job_and_no_history(told: Telling) -> None:

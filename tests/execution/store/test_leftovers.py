@@ -134,3 +134,29 @@ async def test_the_next_store_goes_on_with_them(opened: OpenSqlite) -> None:
 async def test_the_last_sequence_survives(opened: OpenSqlite) -> None:
     leftovers = await left_by(opened, queued(P), started(P), finished(P))
     assert leftovers.last_sequence == 3
+
+
+async def test_what_was_ever_started_is_known_however_the_process_ended(opened: OpenSqlite) -> None:
+    leftovers = await left_by(opened, queued("runs"), queued("ran"), queued("waits"), started("runs"), started("ran"),
+                              PromptRequeued(prompt_id=PromptId("ran")))
+    assert [(str(left.job.entry.prompt_id), left.job.entry.attempt, left.was_started)
+            for left in leftovers.unfinished] == [("runs", 1, True), ("ran", 0, True), ("waits", 0, False)]
+
+
+# -- judged at a start ----------------------------------------------------------------------------------------------
+
+
+async def test_who_was_judged_when_the_process_ended_is_known_and_counted(opened: OpenSqlite) -> None:
+    store, _ = await opened()
+    await Telling(store)(queued("a"), queued("b"), queued("c"))
+    for times in (1, 2):
+        await store.note_judging(PromptId("a"))
+        await store.note_judging(PromptId("b"))
+        await store.close()
+        store, leftovers = await opened()
+        assert {left.job.entry.prompt_id: left.judgings for left in leftovers.unfinished} == {
+            "a": 0, "b": times, "c": 0}
+    for prompt_id in ("a", "b", "c", None):
+        await store.note_judging(None if prompt_id is None else PromptId(prompt_id))
+    await store.close()
+    assert [left.judgings for left in (await opened())[1].unfinished] == [0, 0, 0]

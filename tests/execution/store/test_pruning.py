@@ -1,14 +1,21 @@
-"""What has ended is kept within bounds: by its age, by its bytes, by the number of events."""
+"""What has ended is kept within bounds: by its age, by its bytes, by the number and the bytes of events."""
 
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
-from execution import CancelAccepted, JobQuery, KeepRule, PromptDropped, PromptId, SqliteStore
+import pytest
+
+from execution import CancelAccepted, JobQuery, KeepRule, NodeShown, PromptDropped, PromptId, SqliteStore
+from execution.store.sqlite_file import open_file
 from execution.store.sqlite_store import PRUNE_SECONDS
 from tests.execution.store.conftest import OpenSqlite
-from tests.execution.store.told_jobs import Telling, finished, names, queued, started
+from tests.execution.store.told_jobs import Telling, finished, names, place, queued, started
 from tests.support.manual_clock import ManualClock
 
 DAY = 86_400_000
@@ -101,6 +108,57 @@ async def test_the_log_holds_the_newest_events_and_says_where_it_begins(opened: 
     assert leftovers.last_sequence == 11
     await store.close()
     assert (await opened())[1].last_sequence == 11, "it outlives the events"
+
+
+def shown(size: int) -> NodeShown:
+    return NodeShown(prompt_id=PromptId("p"), place=place("1"), ui={"text": ["x" * size]})
+
+
+async def test_the_log_is_bounded_in_bytes_too_and_the_oldest_go_first(opened: OpenSqlite) -> None:
+    clock = ManualClock()
+    store, _ = await kept_of(opened, clock, queued("p"), started("p"), *(shown(10_000) for _ in range(6)),
+                             most_event_bytes=35_000)
+    assert [logged.event.sequence for logged in await store.events_since(0, 100)] == [6, 7, 8]
+    assert await store.oldest_event() == 6
+    await store.close()
+    store, _ = await opened(clock=clock, most_event_bytes=35_000)
+    await let_it_prune(store, clock)
+    await Telling(store, 8)(shown(10_000))
+    clock.advance(PRUNE_SECONDS)
+    await let_it_prune(store, clock)
+    assert [logged.event.sequence for logged in await store.events_since(0, 100)] == [7, 8, 9]
+    assert await store.oldest_event() == 7, "bytes are counted on from one process to the next"
+
+
+@pytest.mark.parametrize(("most_events", "kept"), [(5, [6, 7, 8]), (2, [7, 8])])
+async def test_of_two_bounds_the_one_that_is_reached_first_counts(opened: OpenSqlite, most_events: int,
+                                                                  kept: list[int]) -> None:
+    store, _ = await kept_of(opened, ManualClock(), queued("p"), started("p"), *(shown(10_000) for _ in range(6)),
+                             most_event_bytes=35_000, most_events=most_events)
+    assert [logged.event.sequence for logged in await store.events_since(0, 100)] == kept
+    assert await store.oldest_event() == kept[0]
+
+
+async def test_what_is_dropped_is_counted_off(opened: OpenSqlite, path: Path) -> None:
+    store, _ = await kept_of(opened, ManualClock(), queued("p"), started("p"), *(shown(1_000) for _ in range(6)),
+                             most_events=3, most_event_bytes=2_500)
+    await store.close()
+    assert len(counted_and_real(path)) == 1
+
+
+async def test_a_log_of_the_first_form_is_counted_once(opened: OpenSqlite, path: Path, forms: Sequence[Path]) -> None:
+    await asyncio.to_thread(lambda: open_file(path, forms[1]).close())
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("INSERT INTO events VALUES (1, 1, NULL, NULL, 'QueueChanged', ?)", (b'{"remaining":0}',))
+    await (await opened())[0].close()
+    assert counted_and_real(path) == {15}
+
+
+def counted_and_real(path: Path) -> set[int]:
+    """The bytes of the log as they are counted, and as they are."""
+    with closing(sqlite3.connect(path)) as db:
+        return {value for (value,) in db.execute("SELECT value FROM facts WHERE name = 'event_bytes' "
+                                                 "UNION ALL SELECT sum(length(body)) FROM events")}
 
 
 async def test_a_log_that_never_dropped_anything_has_no_beginning(opened: OpenSqlite) -> None:

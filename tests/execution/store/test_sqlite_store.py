@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sqlite3
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from execution import JobQuery, JobState, PromptId
+from execution import HistoryEntry, JobQuery, JobState, PromptId
 from execution.failpoints import VARIABLE
-from execution.store import StoreUnavailable
+from execution.store import StoreUnavailable, sqlite_store
 from tests.execution.store.conftest import OpenSqlite
 from tests.execution.store.told_jobs import (
     P,
@@ -154,6 +156,48 @@ async def test_reading_from_threads_while_it_writes_sees_whole_steps(opened: Ope
     await asyncio.gather(*readers)
     assert seen
     assert all(one == expected[:len(one)] for one in seen)
+
+
+async def test_a_submission_gives_up_before_what_has_happened_does(opened: OpenSqlite, path: Path,
+                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_store, "ADD_SECONDS", 0.0)
+    store, _ = await opened()
+    told = Telling(store)
+    await told(queued(P))
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        told.take(event := started(P))
+        writing = asyncio.ensure_future(written(store, [event]))
+        await asyncio.sleep(0)
+        with pytest.raises(StoreUnavailable, match="another program"):
+            await store.add(new_job(queued(Q)))
+        assert not writing.done()
+        other.execute("ROLLBACK")
+    assert await writing is None
+    assert names(await store.find_jobs(JobQuery())) == ["p"]
+
+
+async def test_of_many_jobs_that_are_listed_few_are_in_memory_at_once(opened: OpenSqlite) -> None:
+    store, _ = await opened()
+    many = [f"{number}" for number in range(1_500)]
+    await asyncio.gather(*(store.add(new_job(queued(name))) for name in many))
+    told = Telling(store)
+    for name in many:
+        told.take(event := finished(name))
+        store.write([event], lambda trouble: None)
+    await store.delete([])
+    alive: list[int] = []
+
+    def entries() -> int:
+        return sum(type(one) is HistoryEntry for one in gc.get_objects())
+
+    def look(entry: HistoryEntry) -> None:
+        alive.append(0 if len(alive) % 500 else entries())
+
+    gc.collect()
+    before = entries()
+    assert (await store.map_jobs(JobQuery(), look))[1] == len(alive) == len(many)
+    assert max(alive) - before < 20
 
 
 # -- the process ends -------------------------------------------------------------------------------------------------

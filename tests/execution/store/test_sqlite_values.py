@@ -25,8 +25,20 @@ from execution import (
     PromptSubmission,
     SqliteStore,
 )
+from execution.store import EndNotice
 from tests.execution.store.conftest import OpenSqlite
-from tests.execution.store.told_jobs import P, Telling, finished, new_job, node_finished, place, queued, started
+from tests.execution.store.told_jobs import (
+    P,
+    Q,
+    Telling,
+    finished,
+    new_job,
+    node_finished,
+    place,
+    queued,
+    started,
+    written,
+)
 from tests.support.node_definitions import define, node, registry_of, show
 
 HALF = "cut within an emoji: \ud83d"
@@ -178,3 +190,42 @@ async def test_the_values_of_events_come_back(opened: OpenSqlite) -> None:
     assert [one.event for one in logged][1:] == events[1:]
     arrival = logged[0].event
     assert repr(arrival) == repr(queued(P, number=2.0, sequence=1, prompt={}, extra_data={})), "its job has the rest"
+
+
+# -- what the database does not take ----------------------------------------------------------------------------------
+
+
+async def test_of_an_end_that_cannot_be_written_it_is_on_record_that_it_is_one(opened: OpenSqlite) -> None:
+    store, _ = await opened()
+    notice = EndNotice(address="http://there", receiver="there", states=["completed"])
+    job = new_job(queued(P, prompt={"1": {"class_type": "A"}}))
+    job.entry.end_notice = notice
+    await store.add(job)
+    told = Telling(store, 10)
+    events = [queued(P, is_restored=True), started(P), queued(Q, is_restored=True)]
+    await store.add(new_job(queued(Q)))
+    for event in events:
+        told.take(event)
+    assert await written(store, events) is None
+    entry = store._open._entries[P]
+    entry.attempt = 2**80
+    ends = [finished(P, at=7), started(Q), finished(Q, at=8)]
+    for event in ends:
+        told.take(event)
+    assert await written(store, ends) is None
+    assert store.outbox.made == 1
+    await store.close()
+
+    store, leftovers = await opened()
+    assert list(leftovers.unfinished) == []
+    kept_entry = await store.get(P)
+    assert kept_entry is not None
+    assert (kept_entry.outcome, kept_entry.started_at, kept_entry.ended_at) == (Outcome.SUCCEEDED, 2, 7)
+    assert kept_entry.reason.startswith("Its record could not be kept: ")
+    assert msgspec.json.decode(kept_entry.prompt) == {"1": {"class_type": "A"}}  # type: ignore[arg-type]
+    (delivery,) = await store.outbox.next_deliveries(9, (), ())
+    assert delivery.prompt_id == P
+    other = await store.get(Q)
+    assert other is not None
+    assert (other.ended_at, other.reason) == (8, ""), "what was written with it is whole"
+    assert [type(one.event).__name__ for one in await store.events_since(13, 9)] == ["PromptStarted", "PromptFinished"]

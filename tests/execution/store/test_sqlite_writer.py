@@ -20,7 +20,8 @@ class Put:
 
     has_events = False
 
-    def __init__(self, value: int | None, door: threading.Event | None = None) -> None:
+    def __init__(self, value: int | None, door: threading.Event | None = None, *, is_light: bool = False) -> None:
+        self.is_light = is_light
         self._value = value
         self._door = door
 
@@ -30,6 +31,20 @@ class Put:
         db.execute("INSERT INTO rows VALUES (?)", (self._value,))
 
 
+class Held(Put):
+    """One that another program keeps from being written alone, once."""
+
+    def __init__(self, value: int) -> None:
+        super().__init__(value)
+        self.tries = 0
+
+    def apply(self, db: sqlite3.Connection) -> None:
+        self.tries += 1
+        if self.tries == 2:
+            raise sqlite3.OperationalError("database is locked")
+        super().apply(db)
+
+
 class Connection:
     """One that fails at a statement when it is told to."""
 
@@ -37,10 +52,13 @@ class Connection:
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._db.execute("CREATE TABLE rows (value INTEGER NOT NULL)")
         self.fails_at = ""
+        self.trouble = "disk I/O error"
+        self.done: list[str] = []
 
     def execute(self, statement: str, *values: Any) -> sqlite3.Cursor:
         if self.fails_at and statement.startswith(self.fails_at):
-            raise sqlite3.OperationalError("disk I/O error")
+            raise sqlite3.OperationalError(self.trouble)
+        self.done.append(statement)
         return self._db.execute(statement, *values)
 
     @property
@@ -111,6 +129,57 @@ async def test_nothing_is_half_written_and_it_works_again_afterwards(writer: Sql
     db.fails_at = ""
     await writer.put_and_wait(Put(3))
     assert await rows_after(writer, path) == [1, 3]
+
+
+async def test_while_another_program_holds_the_file_each_waits_as_long_as_it_may(writer: SqliteWriter, db: Connection,
+                                                                                 path: Path) -> None:
+    db.fails_at, db.trouble = "BEGIN", "database is locked"
+    patient = asyncio.ensure_future(writer.put_and_wait(Put(1)))
+    with pytest.raises(StoreUnavailable, match="another program"):
+        await writer.put_and_wait(Put(2), patience=0)
+    other = asyncio.ensure_future(writer.put_and_wait(Put(3)))
+    with pytest.raises(StoreUnavailable, match="another program"):
+        await writer.put_and_wait(Put(4), patience=0)
+    assert not patient.done()
+    assert not other.done()
+    db.fails_at = ""
+    await asyncio.gather(patient, other)
+    assert await rows_after(writer, path) == [1, 3], "in their order, and nothing that was refused"
+
+
+async def test_one_that_cannot_be_written_lets_nobody_overtake_who_waits(writer: SqliteWriter, path: Path) -> None:
+    door = threading.Event()
+    first = asyncio.ensure_future(writer.put_and_wait(Put(0, door)))
+    await asyncio.sleep(0)
+    held = Held(1)
+    others = [asyncio.ensure_future(writer.put_and_wait(one)) for one in (held, Put(None), Put(3))]
+    await asyncio.sleep(0)
+    door.set()
+    answers = await asyncio.gather(first, *others, return_exceptions=True)
+    assert [type(answer).__name__ for answer in answers] == ["NoneType", "NoneType", "StoreRefused", "NoneType"]
+    assert held.tries > 2
+    assert await rows_after(writer, path) == [0, 1, 3]
+
+
+async def test_who_waits_for_another_program_is_told_when_it_ends(db: Connection, path: Path) -> None:
+    writer = SqliteWriter(db, asyncio.get_running_loop(), lambda db: db.close(), lambda db: None,  # type: ignore[arg-type]
+                          patience=0)
+    db.fails_at, db.trouble = "BEGIN", "database is locked"
+    answer = asyncio.ensure_future(writer.put_and_wait(Put(1)))
+    await asyncio.sleep(0)
+    assert await rows_after(writer, path) == []
+    with pytest.raises(StoreUnavailable, match="another program"):
+        await answer
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_only_what_is_light_does_not_wait_for_the_disk(writer: SqliteWriter, db: Connection, fails: bool) -> None:
+    db.fails_at = "INSERT" if fails else ""
+    for is_light in (False, True, False):
+        await asyncio.wait([asyncio.ensure_future(writer.put_and_wait(Put(1, is_light=is_light)))])
+    told = [one for one in db.done if one.startswith("PRAGMA") or one == "BEGIN IMMEDIATE"]
+    assert told == ["BEGIN IMMEDIATE", "PRAGMA synchronous = NORMAL", "BEGIN IMMEDIATE", "PRAGMA synchronous = FULL",
+                    "BEGIN IMMEDIATE"]
 
 
 async def test_what_is_left_is_written_before_it_ends_and_nothing_afterwards(writer: SqliteWriter, path: Path) -> None:
