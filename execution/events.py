@@ -108,7 +108,8 @@ class PromptStarted(PromptEvent):
 
 
 class NodesCached(PromptEvent):
-    """The nodes, in the order of the prompt, whose results are there already."""
+    """Nodes whose results are there already: at the start those in memory, in the order of the prompt; later those that
+    were found elsewhere."""
 
     nodes: Sequence[NodeId]
 

@@ -23,7 +23,7 @@ LAYERS: dict[str, set[str]] = {
                   "pending_prompts", "scheduler"},
     "effects": {"clock", "node_caller", "node_code", "node_hooks", "node_instances", "node_lanes", "progress",
                 "event_broadcast", "event_journal", "call_watch", "failpoints", "restored_jobs", "loop_watchdog",
-                "store", "disk_tier", "engine"},
+                "store", "disk_tier", "slower_tiers", "engine"},
 }
 """The files of execution/ by layer; an import goes to the same layer or to one above it in this list."""
 

@@ -225,7 +225,7 @@ async def test_a_cancel_while_outputs_are_read_ends_the_prompt_at_once(tmp_path:
         for _ in range(2):
             tier._readers.submit(lambda: door.wait(30) and None)
         await studio.engine.restore()
-        await turns_until(lambda: bool(studio.engine._lookups))
+        await turns_until(lambda: bool(studio.engine._tiers._open))
         assert studio.engine.interrupt(PromptId("p"))
         assert (await studio.events.end_of("p")).outcome is Outcome.INTERRUPTED
         door.set()
