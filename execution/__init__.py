@@ -52,7 +52,7 @@ from .node_context import (
     get_current_node,
 )
 from .node_hooks import CallerSettings
-from .node_interface import CodeOf, Hook, InputSpec, NodeDefinition, NodeInterface, PromptScope
+from .node_interface import CodeOf, EveryType, Hook, InputSpec, NodeDefinition, NodeInterface, PromptScope
 from .node_registry import NodeRegistry
 from .node_values import ExecutionBlocker, NodeResult, OutputRecord
 from .output_cache import CacheRule, OutputCache
@@ -100,6 +100,7 @@ __all__ = [
     "EngineClosed",
     "EngineSettings",
     "Event",
+    "EveryType",
     "ExecutionBlocker",
     "GraphBuilder",
     "HistoryEntry",

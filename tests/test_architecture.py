@@ -51,9 +51,11 @@ CODE_OF_NODES = {"function", "create", "lazy_check", "describe"}
 HOOKS_OF_NODES = {"validate", "fingerprint"}
 """Attributes of a NodeDefinition whose `.call` runs code of the node."""
 
-NAMES_OF_A_GENERATION = re.compile("INPUT_TYPES|RETURN_TYPES|NODE_CLASS_MAPPINGS|define_schema|(?i:comfy)")
+NAMES_OF_A_GENERATION = re.compile(
+    r"INPUT_TYPES|RETURN_TYPES|NODE_CLASS_MAPPINGS|define_schema|(?i:comfy)|(?i:match_?type)|_V\d\b")
 WORDS_OF_OTHERS = {"auth_token_comfy_org", "api_key_comfy_org", "_comfy_cache_tensors",
-                   "COMFY_MATCHTYPE_V3", "Comfy-Usage-Source", "comfy_usage_source",
+                   "_DYNAMICCOMBO_V3", "_DYNAMICGROUP_V3", "_DYNAMICSLOT_V3",
+                   "Comfy-Usage-Source", "comfy_usage_source",
                    "Content-Type, Authorization, Comfy-User", "comfy-user", "comfy.settings.json",
                    "comfyui", "comfyui-frontend-package", "comfyui-workflow-templates", "comfyui-embedded-docs",
                    "--comfy-api-base", "--disable-comfy-compiler"}
