@@ -233,7 +233,7 @@ def find_packs(options: Namespace, now_loading: "NowLoading" = lambda what: None
 
 async def load_packs(packs: Sequence[Path], engine: "Engine", app: Any, sockets: Sequence[socket.socket],
                      now_loading: "NowLoading", stack: contextlib.AsyncExitStack, registry: "PackRegistry",
-                     options: Namespace) -> "PackShelf":
+                     options: Namespace, code_of: "CodeOfClasses | None" = None) -> "PackShelf":
     from nodes.packs import surface_modules
     from nodes.packs.node_replacements import NODE_REPLACEMENTS
     from nodes.packs.pack_shelf import PackShelf
@@ -244,7 +244,7 @@ async def load_packs(packs: Sequence[Path], engine: "Engine", app: Any, sockets:
 
     address, port = sockets[0].getsockname()[:2]
     surface = surface_modules.install(Messenger(engine, app[CONNECTIONS]), app=app, address=address, port=port,
-                                      options=options)
+                                      options=options, code_of=code_of)
     stack.callback(surface.remove)
     if surface.hooks is not None:
         app[PROMPT_GATE] = surface.hooks
@@ -342,7 +342,9 @@ async def open_studio(options: Namespace, sockets: Sequence[socket.socket],
     torch_import = asyncio.ensure_future(asyncio.to_thread(torch_threads.load))
     disk_tier = make_disk_tier(options)
     secret = secret_of_webhooks(options)
-    reading_code = asyncio.ensure_future(asyncio.to_thread(code_of_classes, packs)) if disk_tier is not None else None
+    reading_code = None
+    if disk_tier is not None or packs:  # for the disk, and for caches that packs may bring
+        reading_code = asyncio.ensure_future(asyncio.to_thread(code_of_classes, packs))
     await asyncio.sleep(0)
 
     from aiohttp import web
@@ -369,7 +371,7 @@ async def open_studio(options: Namespace, sockets: Sequence[socket.socket],
         stack.callback(empty_temp_folder, environment.temp_directory)
         try:
             engine = await stack.enter_async_context(make_engine(
-                options, registry, torch_threads, store, disk_tier, code_of))
+                options, registry, torch_threads, store, disk_tier, None if disk_tier is None else code_of))
         except StoreUnusable as error:
             raise SystemExit(f"hanzo-studio: {error}") from None
         app = create_app(engine, WebSettings(
@@ -383,7 +385,8 @@ async def open_studio(options: Namespace, sockets: Sequence[socket.socket],
             outside=None if secret is None else Outside(lambda: environment.allow_private_urls),
             webhook_secret=secret or b"", system_facts=lambda: system_stats(VERSION, sys.argv)))
         if packs:
-            shelf = await load_packs(packs, engine, app, sockets, now_loading, stack, registry, options)
+            shelf = await load_packs(packs, engine, app, sockets, now_loading, stack, registry, options,
+                                     code_of)
             reports = shelf.reports()
             app[PACKS] = Packs(listing=shelf.listing, reload=partial(reload_pack, shelf))
         else:

@@ -55,6 +55,7 @@ from .restored_jobs import (
 )
 from .run_rules import USUAL_RULES, RunRules
 from .scheduler import QueueEntry, Scheduler, SchedulerSettings
+from .slower_tiers import OutsideTier, SlowerTiers
 from .store import EndNotice, HistoryEntry, JobStore, MemoryStore, NewJob, StoreUnavailable, UnfinishedJob
 from .store.event_codec import encode
 from .validation import CheckedGraph, Verdict, add_answer, check_graph, conclude, read_graph
@@ -161,8 +162,7 @@ class Engine:
         self._settings = settings or EngineSettings()
         self._scheduler = Scheduler(self._settings.scheduler, cache if cache is not None else OutputCache(), code_of)
         self._disk_tier = disk_tier
-        self._lookups: set[CallId] = set()
-        """Calls that wait for the disk."""
+        self._tiers = SlowerTiers(disk_tier, self._looked_up)
         self.history: JobStore = store if store is not None else MemoryStore()
         self._clock = clock or SystemClock()
         self._encode_preview = encode_preview
@@ -206,6 +206,7 @@ class Engine:
             before_call=self._before_call, now=self._clock.monotonic, copier=self._disk_tier)
         self._caller.keeps_instances = self._scheduler.cache.rule is not CacheRule.NONE
         self._desk.use(self._caller.mailbox)
+        self._tiers.open(self._context)
         self._stop_containing = contain_exits(self._loop)
         if self._disk_tier is not None:
             self._scheduler.cache.on_disk = set()
@@ -226,6 +227,7 @@ class Engine:
         self._apply(stimuli.PendingRemoved(prompt_ids=None))
         self._apply(stimuli.CancelRequested(prompt_id=None))
         await self._caller.close()
+        await self._tiers.close(self._settings.caller.cancel_grace)
         self._stop_containing()
         self._desk.close()
         self._tables.close()
@@ -496,6 +498,20 @@ class Engine:
         self._caller.instances.clear()
         self._apply(stimuli.MemoryWanted())
 
+    def use_outside_tier(self, tier: OutsideTier | None, code_of: CodeOf | None = None) -> None:
+        """Look for outputs that are not in memory in a tier of somebody else, and give it new ones, from the next
+        prompt on; None ends it. On the loop.
+
+        :param code_of: as for the engine itself, if that has none.
+        """
+        self._tiers.outside = tier
+        self._apply(stimuli.OutsideTierChanged(is_there=tier is not None, code_of=code_of))
+
+    @property
+    def hook_timeout(self) -> float:
+        """Seconds that whatever is asked beside running nodes may take."""
+        return self._settings.caller.hook_timeout
+
     # -- nodes ------------------------------------------------------------------------------------------------------
 
     async def ask_nodes(self, function: Callable[[], T]) -> T:
@@ -615,15 +631,14 @@ class Engine:
     def _perform(self, command: commands.Command) -> None:
         match command:
             case commands.CancelCall(call_id):
-                if call_id in self._lookups:  # what it finds is for nobody
-                    self._lookups.discard(call_id)
+                if self._tiers.forget(call_id):
                     self._apply(stimuli.NodeCancelled(call_id=call_id))
                 else:
                     self._caller.cancel(call_id)
-            case commands.LookUpOutputs(call_id, _, signature):
-                assert self._disk_tier is not None
-                self._lookups.add(call_id)
-                self._disk_tier.look_up(signature, partial(self._looked_up, call_id))
+            case commands.LookUpOutputs():
+                self._tiers.look_up(command)
+            case commands.OfferOutputs(call, record):
+                self._tiers.store(call, record)
             case commands.StoreOutputs(prompt_id, signature, copy):
                 assert self._disk_tier is not None
                 self._disk_tier.store(prompt_id, signature, copy)
@@ -650,9 +665,6 @@ class Engine:
                 raise AssertionError(f"nobody performs {command!r}")
 
     def _looked_up(self, call_id: CallId, record: OutputRecord | None) -> None:
-        if call_id not in self._lookups:
-            return
-        self._lookups.discard(call_id)
         if record is None:
             self._apply(stimuli.OutputsMissing(call_id=call_id))
         else:

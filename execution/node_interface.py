@@ -19,12 +19,19 @@ from .run_rules import NO_LIMITS, TimeLimits
 T = TypeVar("T")
 
 
+class EveryType(str):
+    """The name of a type that fits every other: what it stands for is for somebody else to see to."""
+
+    __slots__ = ()
+
+
 class InputSpec(Struct, frozen=True, gc=False):
     """One declared input."""
 
     name: str
     type: Any
-    """A type name (often a `str` subclass with an opinion of its own on equality), or a list of choices."""
+    """A type name (often a `str` subclass with an opinion of its own on equality, or `EveryType`), or a list of
+    choices."""
     is_required: bool
     is_lazy: bool = False
     wants_link: bool = False
