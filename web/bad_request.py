@@ -15,3 +15,15 @@ class BadRequest(Exception):
         self.status = status
         self.error: Mapping[str, Any] = {"type": kind, "message": message, "details": details,
                                          "extra_info": extra_info}
+
+
+class JobRefused(Exception):
+    """The same for jobs, whose refusals have a shape of their own: `{"error": TEXT}`.
+
+    :param more: what the answer has beside `error`.
+    """
+
+    def __init__(self, text: str, status: int = 400, **more: Any) -> None:
+        super().__init__(text)
+        self.status = status
+        self.answer = {"error": text, **more}

@@ -4,6 +4,7 @@ import asyncio
 import json
 import math
 import time
+from contextlib import suppress
 from typing import Any
 
 from aiohttp import web
@@ -12,9 +13,9 @@ from execution import ClientId, PromptConflict, PromptId, PromptSubmission
 
 from . import wire
 from .app_keys import ENGINE
-from .bad_request import BadRequest
+from .bad_request import BadRequest, JobRefused
 from .job_answers import job_not_found, job_response, submit_and_answer
-from .middlewares import json_response, read_command
+from .middlewares import read_command
 from .submission_requests import idempotency_key_of, put_in_line, submission_of
 
 routes = web.RouteTableDef()
@@ -33,16 +34,13 @@ async def make_job(request: web.Request) -> web.Response:
 async def retry_job(request: web.Request) -> web.Response:
     """A new job from what was submitted. What the cache still has of it is not done again."""
     prompt_id = PromptId(request.match_info["prompt_id"])
-    try:
-        fresh = _fresh_extra_data(await read_command(request))
-    except BadRequest as refusal:
-        return _refused(refusal)
+    fresh = _fresh_extra_data(await _said_in(request))
     store = request.app[ENGINE].history
     entry, job = await store.job(prompt_id), await store.job_to_repeat(prompt_id)
     if entry is None or job is None:
         return job_not_found()
     if entry.outcome is None:
-        return json_response({"error": "The job has not ended; cancel it first."}, 409)
+        raise JobRefused("The job has not ended; cancel it first.", 409)
     extra_data, secrets = wire.without_secrets({**entry.extra_data, **fresh})
     extra_data["create_time"] = time.time_ns() // 1_000_000
     client_id = extra_data.get("client_id")
@@ -55,16 +53,14 @@ async def retry_job(request: web.Request) -> web.Response:
     return await submit_and_answer(request, submission, as_job=True)
 
 
-def _fresh_extra_data(body: bytes) -> dict[str, Any]:
-    """What a job is given anew, keys for instance; an empty body brings nothing.
+def _fresh_extra_data(said: dict[str, Any]) -> dict[str, Any]:
+    """What a job is given anew, keys for instance.
 
-    :raises BadRequest: it is no such body.
+    :raises JobRefused: it is nothing of the kind.
     """
-    if not body.strip():
-        return {}
-    fresh = wire.decode_object(body).get("extra_data")
+    fresh = said.get("extra_data")
     if fresh is not None and not isinstance(fresh, dict):
-        raise BadRequest("invalid_field", "extra_data must be an object.", "extra_data")
+        raise JobRefused("extra_data must be an object.")
     return fresh or {}
 
 
@@ -74,46 +70,49 @@ def _fresh_extra_data(body: bytes) -> dict[str, Any]:
 @routes.patch("/api/jobs/{prompt_id}")
 async def move_job(request: web.Request) -> web.Response:
     prompt_id = PromptId(request.match_info["prompt_id"])
-    try:
-        place = _place_of(await read_command(request))
-    except BadRequest as refusal:
-        return _refused(refusal)
+    place = _place_of(await _said_in(request))
     engine = request.app[ENGINE]
     if await engine.history.job(prompt_id) is None:
         return job_not_found()
     try:
         engine.move(prompt_id, **place)
     except PromptConflict as refusal:
-        return json_response({"error": str(refusal)}, 409)
+        raise JobRefused(str(refusal), 409) from None
     await engine.told()
     entry = await engine.history.job(prompt_id)
     return job_not_found() if entry is None else await job_response(request.app, entry)
 
 
-def _place_of(body: bytes) -> dict[str, Any]:
+def _place_of(said: dict[str, Any]) -> dict[str, Any]:
     """Either a number or a position.
 
-    :raises BadRequest: it is neither, or both.
+    :raises JobRefused: it is neither, or both.
     """
-    said = {name: value for name, value in wire.decode_object(body).items() if value is not None}
-    if list(said) == ["number"]:
-        number = said["number"]
-        if isinstance(number, (int, float)) and not isinstance(number, bool):
-            try:
-                number = float(number)
-            except OverflowError:
-                number = math.inf
-            if math.isfinite(number):
-                return {"number": number}
-        raise BadRequest("invalid_field", "number must be a finite number.", "number")
-    if list(said) == ["position"]:
-        position = said["position"]
-        if isinstance(position, int) and not isinstance(position, bool) and position >= 1:
+    match {name: value for name, value in said.items() if value is not None}:
+        case {"number": number, **rest} if not rest:
+            return {"number": _finite(number)}
+        case {"position": position, **rest} if not rest:
+            if type(position) is not int or position < 1:
+                raise JobRefused("position must be a whole number from 1, the next one, on.")
             return {"position": position}
-        raise BadRequest("invalid_field", "position must be a whole number from 1, the next one, on.", "position")
-    raise BadRequest("invalid_body", "The body must have either number or position, and nothing else.")
+    raise JobRefused("The body must have either number or position, and nothing else.")
 
 
-def _refused(refusal: BadRequest) -> web.Response:
-    """Refusals of jobs have a shape of their own."""
-    return json_response({"error": refusal.error["message"]}, 400)
+def _finite(number: Any) -> float:
+    if type(number) in (int, float):
+        with suppress(OverflowError):
+            if math.isfinite(number):
+                return float(number)
+    raise JobRefused("number must be a finite number.")
+
+
+async def _said_in(request: web.Request) -> dict[str, Any]:
+    """The object in a body; nothing if that is empty.
+
+    :raises JobRefused: it is something else.
+    """
+    try:
+        body = await read_command(request)
+        return wire.decode_object(body) if body.strip() else {}
+    except BadRequest as refusal:
+        raise JobRefused(refusal.error["message"]) from None

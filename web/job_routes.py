@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from aiohttp import web
 
@@ -10,7 +10,7 @@ from execution import ClientId, JobOrder, JobQuery, JobState, Outcome, PromptId
 
 from . import wire
 from .app_keys import ENGINE
-from .bad_request import BadRequest
+from .bad_request import BadRequest, JobRefused
 from .job_answers import job_not_found, job_response
 from .job_records import job_record
 from .middlewares import encoded_response, json_response, read_command
@@ -29,27 +29,9 @@ _LONGEST_ECHO = 200
 _MOST_NAMED = 100
 
 
-class JobRefused(Exception):
-    """The query or the body makes no sense. Jobs have refusals of their own shape.
-
-    :param more: what the answer has beside `error`.
-    """
-
-    def __init__(self, text: str, **more: Any) -> None:
-        super().__init__(text)
-        self.answer = {"error": text, **more}
-
-
-def _refused(refusal: JobRefused) -> web.Response:
-    return json_response(refusal.answer, 400)
-
-
 @routes.get("/api/jobs")
 async def jobs(request: web.Request) -> web.Response:
-    try:
-        query = query_of(request)
-    except JobRefused as refusal:
-        return _refused(refusal)
+    query = query_of(request)
     found: Sequence[bytes] = ()
     total = 0
     if frozenset() not in (query.states, query.outcomes):  # a filter without a word in it lets nothing through
@@ -75,11 +57,7 @@ async def cancel_job(request: web.Request) -> web.Response:
 
 @routes.post("/api/jobs/cancel")
 async def cancel_jobs(request: web.Request) -> web.Response:
-    try:
-        prompt_ids = _listed(await read_command(request))
-    except JobRefused as refusal:
-        return _refused(refusal)
-    return json_response({"cancelled": await _cancel(request, prompt_ids)})
+    return json_response({"cancelled": await _cancel(request, _listed(await read_command(request)))})
 
 
 async def _cancel(request: web.Request, prompt_ids: Sequence[PromptId]) -> bool:

@@ -11,7 +11,7 @@ from execution import EngineClosed, PromptConflict, PromptRejected, StoreUnavail
 
 from . import wire
 from .app_keys import LOOPBACK_NAMES, SETTINGS
-from .bad_request import BadRequest
+from .bad_request import BadRequest, JobRefused
 from .loopback_names import LoopbackNames, is_loopback
 
 log = logging.getLogger("studio.web")
@@ -57,6 +57,8 @@ async def errors_to_statuses(request: web.Request, handler: Handler) -> web.Stre
         raise
     except BadRequest as error:
         return json_response({"error": error.error, "node_errors": {}}, error.status)
+    except JobRefused as error:
+        return json_response(error.answer, error.status)
     except PromptRejected as error:
         return json_response({"error": error.error, "node_errors": error.node_errors}, 400)
     except PromptConflict as error:

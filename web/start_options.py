@@ -152,6 +152,16 @@ def build_parser() -> argparse.ArgumentParser:
                "Options that start scripts of similar servers give and that mean nothing here are accepted with a\n"
                "warning; docs/options.md lists them.")
     parser.set_defaults(log_files=[])
+    for add in (_add_address, _add_page, _add_folders, _add_running, _add_queue, _add_keeping, _add_keeping_on_disk,
+                _add_nodes, _add_logs, add_options_without_effect):
+        add(parser)
+    return parser
+
+
+# -- the groups, in the order of --help --------------------------------------------------------------------------
+
+
+def _add_address(parser: argparse.ArgumentParser) -> None:
     address = parser.add_argument_group("address")
     address.add_argument("--listen", type=addresses, nargs="?", const="0.0.0.0,::", default="127.0.0.1",
                          metavar="ADDRESS,...",
@@ -168,6 +178,9 @@ def build_parser() -> argparse.ArgumentParser:
                          help="compress JSON and text for clients that accept gzip")
     address.add_argument("--multi-user", action="store_true", help="keep settings and files of several users apart")
     address.add_argument("--offline", action="store_true", help="pages may reach this server only, nothing elsewhere")
+
+
+def _add_page(parser: argparse.ArgumentParser) -> None:
     page = parser.add_argument_group("page")
     page.add_argument("--front-end", choices=FRONT_ENDS, default=FRONT_ENDS[0],
                       help="what / serves: our own page, or the front end of the extra package of that name")
@@ -181,6 +194,9 @@ def build_parser() -> argparse.ArgumentParser:
     page.add_argument("--auto-launch", action="store_true", help="open the page in a browser when it is ready")
     page.add_argument("--disable-auto-launch", action="store_true", help="open no browser, whatever else says so")
     page.add_argument("--windows-standalone-build", action="store_true", help="the same as --auto-launch")
+
+
+def _add_folders(parser: argparse.ArgumentParser) -> None:
     folders = parser.add_argument_group("folders")
     folders.add_argument("--base-directory", type=Path, metavar="DIR",
                          help="holds input, output, temp, user, models and custom_nodes (default: the current folder)")
@@ -193,6 +209,9 @@ def build_parser() -> argparse.ArgumentParser:
                          help="where model files lie (default: models in the base directory)")
     folders.add_argument("--extra-model-paths-config", type=Path, nargs="+", action="extend", default=[],
                          metavar="FILE", help="YAML files with more folders, of packs (custom_nodes) and of models")
+
+
+def _add_running(parser: argparse.ArgumentParser) -> None:
     running = parser.add_argument_group("running prompts")
     running.add_argument("--pool", type=pool, action="append", default=[], metavar="NAME=TOKENS",
                          help="size of a resource pool; repeatable (default gpu=1, cpu one a core, any other 16)")
@@ -211,6 +230,9 @@ def build_parser() -> argparse.ArgumentParser:
                          help="the same, counted from its last progress (default 0: without end)")
     running.add_argument("--loop", choices=("auto", "asyncio", "uvloop"), default="auto",
                          help="the event loop; auto takes uvloop where it is installed")
+
+
+def _add_queue(parser: argparse.ArgumentParser) -> None:
     queue = parser.add_argument_group("queue and history")
     queue.add_argument("--store", choices=("disk", "memory"), default="disk",
                        help="where queue and history are kept: in the user folder, so that a crash loses nothing, or "
@@ -225,6 +247,9 @@ def build_parser() -> argparse.ArgumentParser:
     queue.add_argument("--max-attempts", type=at_least(1, int), default=2, metavar="N",
                        help="starts of a prompt during which the process may end, until the prompt is taken to be the "
                             "reason and fails (default 2)")
+
+
+def _add_keeping(parser: argparse.ArgumentParser) -> None:
     keeping = parser.add_argument_group("keeping outputs (at most one)").add_mutually_exclusive_group()
     keeping.add_argument("--cache-bytes", type=size, metavar="SIZE",
                          help="keep outputs up to this size, least recently used go first (default: an eighth of the "
@@ -235,6 +260,9 @@ def build_parser() -> argparse.ArgumentParser:
     keeping.add_argument("--high-ram", action="store_true", help="the same as --cache-classic")
     keeping.add_argument("--cache-lru", type=at_least(1, int), metavar="N", help="keep the outputs of N nodes")
     keeping.add_argument("--cache-none", action="store_true", help="keep nothing longer than its consumers need it")
+
+
+def _add_keeping_on_disk(parser: argparse.ArgumentParser) -> None:
     on_disk = parser.add_argument_group("keeping outputs on disk")
     on_disk.add_argument("--cache-disk", type=size, default=size("2GB"), metavar="SIZE",
                          help="outputs that took long are kept in the user folder while their prompt is unfinished, so "
@@ -243,6 +271,9 @@ def build_parser() -> argparse.ArgumentParser:
                          help="how long a node must have taken for its outputs to be kept there (default 1)")
     on_disk.add_argument("--cache-disk-keep", action="store_true",
                          help="they outlive their prompt, and are used by later ones until their nodes' code changes")
+
+
+def _add_nodes(parser: argparse.ArgumentParser) -> None:
     nodes = parser.add_argument_group("nodes and files")
     nodes.add_argument("--disable-all-custom-nodes", action="store_true", help="load no packs")
     nodes.add_argument("--whitelist-custom-nodes", nargs="+", action="extend", default=[], metavar="NAME",
@@ -259,11 +290,12 @@ def build_parser() -> argparse.ArgumentParser:
                        help="longest side of previews that nodes do not size themselves (default 512)")
     nodes.add_argument("--allow-private-urls", action="store_true",
                        help="LoadImageFromURL and webhooks may reach private, loopback and link-local addresses")
+
+
+def _add_logs(parser: argparse.ArgumentParser) -> None:
     logs = parser.add_argument_group("logs")
     logs.add_argument("--verbose", action=_LogLevel, nargs="*", default="INFO", metavar=("LEVEL", "FILE"),
                       help="how much is logged (default INFO; without a value: DEBUG); with a file, how much is "
                            "logged there too; repeatable")
     logs.add_argument("--log-stdout", action="store_true", help="log to the standard output, not to the error output")
     logs.add_argument("--quick-test-for-ci", action="store_true", help="load everything, then end")
-    add_options_without_effect(parser)
-    return parser

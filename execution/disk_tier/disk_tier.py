@@ -13,13 +13,13 @@ import shutil
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from contextvars import copy_context
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from ..failpoints import reach
 from ..identifiers import PromptId
-from ..node_lanes import ThreadLane
+from ..node_lanes import LoopMailbox, ThreadLane
 from ..node_values import OutputRecord
 from ..signatures import Signature
 from .entry_files import Damaged, EntryFile, entry_files_in, read_entry, write_entry
@@ -85,7 +85,7 @@ class DiskTier:
         :param stored: told of outputs that can be looked up from now on.
         :param dropped: told of those that cannot any more.
         """
-        self._loop = asyncio.get_running_loop()
+        self._mailbox = LoopMailbox(asyncio.get_running_loop(), copy_context())
         self._tell_stored, self._tell_dropped = stored, dropped
         jobs = {_folder_name(prompt_id): prompt_id for prompt_id in unfinished}
         found = await self._writer.call(lambda: self._find(jobs))
@@ -167,9 +167,9 @@ class DiskTier:
                     path = write_entry(entry.path, signature, copy)
                     written = path.stat().st_size
             except OSError as error:
-                self._post(partial(self._not_written, signature, entry, length, error))
+                self._mailbox.post(partial(self._not_written, signature, entry, length), error)
             else:
-                self._post(partial(self._written, signature, entry, length, path, written))
+                self._mailbox.post(partial(self._written, signature, entry, length, path), written)
 
         self._writer.submit(job)
 
@@ -235,7 +235,7 @@ class DiskTier:
             except Exception as error:  # memory may be short, too
                 problem = error
                 log.warning("outputs on the disk are made anew: %s", error)
-            self._post(lambda: self._read(signature, path, record, problem, answer))
+            self._mailbox.post(partial(self._read, signature, path, record, problem), answer)
 
         self._readers.submit(job)
 
@@ -325,12 +325,6 @@ class DiskTier:
         entry.is_wanted = False
         if entry.is_written:
             self._writer.submit(partial(_remove, entry.path))
-
-    def _post(self, function: Callable[[], Any]) -> None:
-        try:
-            self._loop.call_soon_threadsafe(function)
-        except RuntimeError:
-            pass  # the loop is closed: nobody waits
 
 
 def _folder_name(prompt_id: PromptId) -> str:

@@ -8,10 +8,12 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextvars import copy_context
 from queue import Empty, SimpleQueue
 from typing import NamedTuple, Protocol
 
 from ..failpoints import reach
+from ..node_lanes import LoopMailbox
 from .job_store import StoreRefused, StoreUnavailable
 from .sqlite_file import BUSY_SECONDS, FileHeld, trouble_of
 
@@ -56,6 +58,7 @@ class SqliteWriter:
                  patience: float = BUSY_SECONDS) -> None:
         self._db = db
         self._loop = loop
+        self._mailbox = LoopMailbox(loop, copy_context())
         self._finish = finish
         self._aside = aside
         self._patience = patience
@@ -119,13 +122,12 @@ class SqliteWriter:
     def _write(self, group: Sequence[_Waiting]) -> list[_Waiting]:
         """Write changes and answer them. Returns those that have to wait for another program, and still may."""
         now = time.monotonic()
-        again, answers = [], []
+        again = []
         for one, trouble in zip(group, self._try([one.change for one in group]), strict=True):
             if isinstance(trouble, FileHeld) and now < one.until:
                 again.append(one)
             else:
-                answers.append((one.answer, trouble))
-        self._tell(answers)
+                self._mailbox.post(one.answer, trouble)
         return again
 
     def _try(self, changes: Sequence[Change]) -> list[StoreUnavailable | None]:
@@ -175,19 +177,6 @@ class SqliteWriter:
         self.commits += 1
         if any(change.has_events for change in changes):
             reach("after-commit")
-
-    def _tell(self, answers: Sequence[tuple[Answer, StoreUnavailable | None]]) -> None:
-        def tell() -> None:
-            for answer, trouble in answers:
-                try:
-                    answer(trouble)
-                except Exception:
-                    log.exception("an answer of the store was not taken")
-
-        try:
-            self._loop.call_soon_threadsafe(tell)
-        except RuntimeError:
-            pass  # the loop is closed: nobody waits
 
 
 def _settle(future: "asyncio.Future[None]", trouble: StoreUnavailable | None) -> None:

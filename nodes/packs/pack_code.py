@@ -1,4 +1,8 @@
-"""What tells the code of one version of a pack from that of another: a digest of its files."""
+"""What tells the code of one version of a pack from that of another: a digest of the files that are code.
+
+Packs write into their folders while they run: settings, pictures, lists that they have downloaded. A node whose outputs
+depend on such files says so by its change check.
+"""
 
 import hashlib
 import logging
@@ -13,9 +17,12 @@ from .pack_import import PackPlace
 logger = logging.getLogger(__name__)
 
 _LARGE = 2**20
-"""Bytes from which a file counts by its size and time: packs keep weights of models in their folders."""
+"""Bytes from which a file counts by its size and time."""
 _NO_CODE = {"__pycache__", "node_modules"}
-_WRITTEN_WHILE_IT_RUNS = (".pyc", ".log", ".tmp", ".lock")
+_CODE = (".py", ".pyx", ".so", ".pyd", ".dll", ".dylib", ".c", ".cc", ".cpp", ".cu", ".h", ".hpp", ".cuh", ".cl",
+         ".glsl", ".frag", ".vert", ".comp", ".metal")
+"""Of Python, compiled, or compiled when it runs."""
+_DEPENDENCIES = ("pyproject.toml", "setup.cfg", "requirements.txt")
 
 
 class CodeOfClasses:
@@ -58,9 +65,9 @@ def _digest_of(place: PackPlace, salt: str) -> str:
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
-    """Files that may be code or what code reads, always in the same order. Hidden ones are those of tools."""
+    """Files that are code or say what it depends on, always in the same order. Hidden ones are those of tools."""
     for place, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if name not in _NO_CODE and not name.startswith("."))
         for name in sorted(files):
-            if not name.startswith(".") and not name.endswith(_WRITTEN_WHILE_IT_RUNS):
+            if not name.startswith(".") and (name.lower().endswith(_CODE) or name in _DEPENDENCIES):
                 yield Path(place, name)

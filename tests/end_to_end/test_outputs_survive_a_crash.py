@@ -34,6 +34,7 @@ HOLD = CALLS.with_name("hold")
 def note(name):
     with CALLS.open("a") as file:
         file.write(f"{name}\\n")
+    Path(__file__).with_name("last.json").write_text(f'"{name}"')  # as packs do
 
 
 class Draws:

@@ -23,39 +23,48 @@ from tests.support.random_graphs import submission_of
 from tests.support.scheduler_driver import SchedulerDriver
 
 
+def started(count: int, class_type: str = "Plain", **settings: Any) -> SchedulerDriver:
+    """Prompts p0, p1 … of one node each, and one that shows what it gives out."""
+    driver = SchedulerDriver(**settings)
+    for index in range(count):
+        driver.submit(submission_of({"1": node(class_type, a=index), "2": node("Show", a=["1", 0])}, f"p{index}"))
+    driver.start_prompts()
+    return driver
+
+
 def once_more(driver: SchedulerDriver) -> CallId:
     """The call that waits until memory is released."""
     return next(call_id for call_id, call in driver.open.items() if isinstance(call, commands.ReleaseToRetry))
 
 
+def fail(driver: SchedulerDriver, prompt_id: str) -> None:
+    """Let node 1 of a prompt run out of memory."""
+    driver.fail(driver.call_of(prompt_id, "1"), out_of_memory=True)
+
+
 def run_out(driver: SchedulerDriver, prompt_id: str) -> None:
-    """Let node 1 of a prompt run out of memory twice."""
-    driver.fail(driver.call_of(prompt_id, "1"), out_of_memory=True)
+    """Let it do so twice."""
+    fail(driver, prompt_id)
     driver.retry(once_more(driver))
-    driver.fail(driver.call_of(prompt_id, "1"), out_of_memory=True)
+    fail(driver, prompt_id)
 
 
 def test_it_is_called_again_once_memory_is_released_and_no_more_than_that() -> None:
-    driver = SchedulerDriver()
-    driver.submit(submission_of({"1": node("Plain", a=1), "2": node("Show", a=["1", 0])}, "p"))
-    driver.start_prompts()
-    driver.fail(driver.call_of("p", "1"), out_of_memory=True)
+    driver = started(1)
+    fail(driver, "p0")
     assert driver.called() == ["1"], "not before memory is released"
     driver.retry(once_more(driver))
     assert driver.called() == ["1", "1"]
-    driver.fail(driver.call_of("p", "1"), out_of_memory=True)
-    assert driver.outcome_of("p") is Outcome.FAILED
-    assert len([one for one in driver.events[PromptId("p")] if isinstance(one, NodeFailed)]) == 1
+    fail(driver, "p0")
+    assert driver.outcome_of("p0") is Outcome.FAILED
+    assert len([one for one in driver.events[PromptId("p0")] if isinstance(one, NodeFailed)]) == 1
     driver.check_nothing_is_left()
 
 
 def test_the_second_time_it_has_its_pools_for_itself() -> None:
-    driver = SchedulerDriver()
-    for index in range(2):  # the pool has two tokens
-        driver.submit(submission_of({"1": node("Cpu", a=index), "2": node("Show", a=["1", 0])}, f"p{index}"))
-    driver.start_prompts()
+    driver = started(2, "Cpu")  # the pool has two tokens
     assert driver.called() == ["1", "1"]
-    driver.fail(driver.call_of("p0", "1"), out_of_memory=True)
+    fail(driver, "p0")
     driver.retry(once_more(driver))
     assert driver.called("p0") == ["1"], "it waits for the one beside it"
     driver.return_(driver.call_of("p1", "1"))
@@ -67,10 +76,7 @@ def test_the_second_time_it_has_its_pools_for_itself() -> None:
 
 
 def test_three_in_a_row_pause_their_pool_until_the_queue_is_resumed() -> None:
-    driver = SchedulerDriver(max_running_prompts=1)
-    for index in range(4):
-        driver.submit(submission_of({"1": node("Plain", a=index), "2": node("Show", a=["1", 0])}, f"p{index}"))
-    driver.start_prompts()
+    driver = started(4, max_running_prompts=1)
     for index in range(3):
         assert driver.scheduler.pools.paused == {}
         run_out(driver, f"p{index}")
@@ -83,10 +89,7 @@ def test_three_in_a_row_pause_their_pool_until_the_queue_is_resumed() -> None:
 
 
 def test_one_that_works_in_between_starts_the_count_again() -> None:
-    driver = SchedulerDriver(max_running_prompts=1)
-    for index in range(5):
-        driver.submit(submission_of({"1": node("Plain", a=index), "2": node("Show", a=["1", 0])}, f"p{index}"))
-    driver.start_prompts()
+    driver = started(5, max_running_prompts=1)
     for index in range(5):
         if index == 2:
             driver.return_(driver.call_of("p2", "1"))

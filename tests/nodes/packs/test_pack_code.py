@@ -26,6 +26,7 @@ def base(tmp_path: Path) -> Path:
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "custom_nodes/mine/__init__.py").write_text("A = 1")
     (tmp_path / "custom_nodes/mine/deep/table.json").write_text("{}")
+    (tmp_path / "custom_nodes/mine/deep/kernel.CL").write_text("")
     (tmp_path / "custom_nodes/single.py").write_text("B = 1")
     (tmp_path / "built_in/image.py").write_text("C = 1")
     return tmp_path
@@ -39,7 +40,8 @@ def test_the_same_files_are_the_same_code_wherever_and_whenever(base: Path) -> N
 
 
 @pytest.mark.parametrize(("file", "text"), [
-    ("mine/__init__.py", "A = 2"), ("mine/deep/table.json", "{} "), ("mine/more.py", "")])
+    ("mine/__init__.py", "A = 2"), ("mine/deep/kernel.CL", "//"), ("mine/more.py", ""), ("mine/fast.so", ""),
+    ("mine/requirements.txt", "torch"), ("mine/pyproject.toml", "")])
 def test_a_file_that_changes_is_other_code(base: Path, file: str, text: str) -> None:
     before, of_others = code_of(base), code_of(base, "custom_nodes.other")
     (base / "custom_nodes" / file).write_text(text)
@@ -47,8 +49,11 @@ def test_a_file_that_changes_is_other_code(base: Path, file: str, text: str) -> 
     assert code_of(base, "custom_nodes.other") == of_others
 
 
-@pytest.mark.parametrize("file", ["mine/.git/HEAD", "mine/__pycache__/a.pyc", "mine/run.log", "mine/.state"])
-def test_what_tools_write_is_no_code(base: Path, file: str) -> None:
+@pytest.mark.parametrize("file", [
+    "mine/.git/HEAD", "mine/__pycache__/a.pyc", "mine/__pycache__/a.py", "mine/run.log", "mine/.state",
+    "mine/deep/table.json", "mine/settings.json", "mine/weights.bin", "mine/web/page.js", "mine/notes.txt",
+    "mine/previews/a.png"])
+def test_what_tools_and_the_pack_itself_write_is_no_code(base: Path, file: str) -> None:
     before = code_of(base)
     path = base / "custom_nodes" / file
     path.parent.mkdir(exist_ok=True)
@@ -57,10 +62,10 @@ def test_what_tools_write_is_no_code(base: Path, file: str) -> None:
 
 
 def test_a_name_or_a_text_cannot_pass_for_the_other(base: Path) -> None:
-    (base / "custom_nodes/mine/a").write_text("b")
+    (base / "custom_nodes/mine/a.py").write_text("b.py")
     before = code_of(base)
-    (base / "custom_nodes/mine/a").rename(base / "custom_nodes/mine/b")
-    (base / "custom_nodes/mine/b").write_text("a")
+    (base / "custom_nodes/mine/a.py").rename(base / "custom_nodes/mine/b.py")
+    (base / "custom_nodes/mine/b.py").write_text("a.py")
     assert code_of(base) != before
 
 
@@ -79,10 +84,10 @@ def test_a_new_version_of_the_server_makes_it_other_code(base: Path) -> None:
 
 
 def test_a_large_file_counts_by_its_size_and_time(base: Path) -> None:
-    weights = base / "custom_nodes/mine/weights.bin"
-    weights.write_bytes(bytes(2**20))
+    library = base / "custom_nodes/mine/library.so"
+    library.write_bytes(bytes(2**20))
     before = code_of(base)
-    os.utime(weights, (1, 1))
+    os.utime(library, (1, 1))
     assert code_of(base) != before
 
 
