@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from nodes.packs.pack_registry import PackRegistry
     from nodes.packs.pack_reports import PackReport
     from nodes.packs.pack_shelf import PackShelf
+    from web.app_keys import WebSettings
     from web.log_book import LogBook
     from web.waiting_room import WaitingRoom
 
@@ -257,6 +258,22 @@ async def load_packs(packs: Sequence[Path], engine: "Engine", app: Any, sockets:
     return shelf
 
 
+async def give_packs(packs: Sequence[Path], engine: "Engine", app: Any, sockets: Sequence[socket.socket],
+                     now_loading: "NowLoading", stack: contextlib.AsyncExitStack, registry: "PackRegistry",
+                     options: Namespace, code_of: "CodeOfClasses | None") -> "Sequence[PackReport]":
+    """Load packs, and tell the application of them and of those that may come."""
+    from nodes.packs.pack_shelf import other_packs
+    from web.app_keys import PACKS
+    from web.pack_routes import Packs
+
+    if not packs:
+        app[PACKS] = Packs(listing=partial(other_packs, (), packs_that_may_load(options)))
+        return []
+    shelf = await load_packs(packs, engine, app, sockets, now_loading, stack, registry, options, code_of)
+    app[PACKS] = Packs(listing=shelf.listing, reload=partial(reload_pack, shelf))
+    return shelf.reports()
+
+
 async def reload_pack(shelf: "PackShelf", name: str) -> "PackReport":
     """What the web layer asks for, with its own errors."""
     from nodes.packs.pack_shelf import NoSuchPack, ReloadInProgress
@@ -281,6 +298,40 @@ def page_to_serve(options: Namespace) -> Path:
     for warning in page.warnings:
         log.warning("%s", warning)
     return page.directory
+
+
+def web_settings(options: Namespace, page: Path, torch_threads: Any, log_book: "LogBook",
+                 secret: bytes | None) -> "WebSettings":
+    """What the application is to know of the machine, the folders and the options."""
+    from nodes.environment import environment
+    from nodes.machine_facts import system_stats
+    from nodes.outside import Outside
+    from nodes.packs import model_folders
+    from web.app_keys import WebSettings
+    from web.feature_flags import read_flags
+
+    return WebSettings(
+        directory_of=environment.directory_of, max_upload_size=options.max_upload_size * 2**20,
+        cors_origin=options.enable_cors_header, user_directory=lambda: environment.user_directory,
+        is_multi_user=options.multi_user, feature_flags=read_flags(options.feature_flag)[0],
+        model_categories=lambda: model_folders.categories, list_model_files=model_folders.list_files,
+        release_memory=torch_threads.release_memory, log_book=log_book, page_directory=page,
+        blueprint_directory=environment.base_directory / "blueprints",
+        max_queue=options.max_queue, compresses=options.enable_compress_response_body, is_offline=options.offline,
+        outside=None if secret is None else Outside(lambda: environment.allow_private_urls),
+        webhook_secret=secret or b"", system_facts=lambda: system_stats(VERSION, sys.argv))
+
+
+async def answer_on(sockets: Sequence[socket.socket], app: Any, stack: contextlib.AsyncExitStack,
+                    ssl_context: "ssl.SSLContext | None") -> None:
+    """Have the application answer on these sockets until the stack is left."""
+    from aiohttp import web
+
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=2)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    for one in sockets:
+        await web.SockSite(runner, one, ssl_context=ssl_context).start()
 
 
 def leave_start_behind() -> None:
@@ -347,20 +398,11 @@ async def open_studio(options: Namespace, sockets: Sequence[socket.socket],
         reading_code = asyncio.ensure_future(asyncio.to_thread(code_of_classes, packs))
     await asyncio.sleep(0)
 
-    from aiohttp import web
-
     from execution import StoreUnusable
     from nodes.environment import environment
-    from nodes.machine_facts import system_stats
-    from nodes.outside import Outside
-    from nodes.packs import model_folders
-    from nodes.packs.pack_shelf import other_packs
     from nodes.preview_folder import empty_temp_folder
     from web.app import create_app, finish_routes
-    from web.app_keys import PACKS, WebSettings
-    from web.feature_flags import read_flags
     from web.log_book import LogBook
-    from web.pack_routes import Packs
 
     await torch_import
     torch_threads()  # async nodes run on this thread
@@ -374,24 +416,9 @@ async def open_studio(options: Namespace, sockets: Sequence[socket.socket],
                 options, registry, torch_threads, store, disk_tier, None if disk_tier is None else code_of))
         except StoreUnusable as error:
             raise SystemExit(f"hanzo-studio: {error}") from None
-        app = create_app(engine, WebSettings(
-            directory_of=environment.directory_of, max_upload_size=options.max_upload_size * 2**20,
-            cors_origin=options.enable_cors_header, user_directory=lambda: environment.user_directory,
-            is_multi_user=options.multi_user, feature_flags=read_flags(options.feature_flag)[0],
-            model_categories=lambda: model_folders.categories, list_model_files=model_folders.list_files,
-            release_memory=torch_threads.release_memory, log_book=log_book, page_directory=page,
-            blueprint_directory=environment.base_directory / "blueprints",
-            max_queue=options.max_queue, compresses=options.enable_compress_response_body, is_offline=options.offline,
-            outside=None if secret is None else Outside(lambda: environment.allow_private_urls),
-            webhook_secret=secret or b"", system_facts=lambda: system_stats(VERSION, sys.argv)))
-        if packs:
-            shelf = await load_packs(packs, engine, app, sockets, now_loading, stack, registry, options,
-                                     code_of)
-            reports = shelf.reports()
-            app[PACKS] = Packs(listing=shelf.listing, reload=partial(reload_pack, shelf))
-        else:
-            reports = []
-            app[PACKS] = Packs(listing=partial(other_packs, (), packs_that_may_load(options)))
+        app = create_app(engine, web_settings(options, page, torch_threads, log_book, secret))
+        reports = await give_packs(packs, engine, app, sockets, now_loading, stack, registry, options,
+                                   code_of)
         finish_routes(app)
         now_loading("the queue")
         if options.on_start == "paused":
@@ -399,11 +426,7 @@ async def open_studio(options: Namespace, sockets: Sequence[socket.socket],
         await engine.restore()
         if room is not None:
             room.stop()
-        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=2)
-        await runner.setup()
-        stack.push_async_callback(runner.cleanup)
-        for one in sockets:
-            await web.SockSite(runner, one, ssl_context=ssl_context).start()
+        await answer_on(sockets, app, stack, ssl_context)
         yield Studio(engine, registry, reports)
 
 

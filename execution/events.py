@@ -24,7 +24,7 @@ class Outcome(StrEnum):
     CANCELLED = "cancelled"
     """It was taken from the queue before it ran."""
     POISONED = "poisoned"
-    """The process ended too often while it ran."""
+    """The process ended too often while it ran, or while it was judged at a start."""
 
 
 class NodeError(Struct, frozen=True, kw_only=True):
