@@ -327,7 +327,8 @@ class Engine:
                 end_notice=submission.end_notice),
             submitted=submission.submitted, targets=submission.targets, line=submission.line,
             content_key=submission.content_key, had_secrets=bool(scope.secrets), rules=submission.rules,
-            idempotency_key=submission.idempotency_key, node_errors=node_errors))
+            idempotency_key=submission.idempotency_key, is_first_run=submission.prompt_id is None,
+            node_errors=node_errors))
         reach("job-added")
         if self._is_open:
             self._apply(stimulus)
