@@ -358,6 +358,7 @@ async def open_studio(options: Namespace, sockets: Sequence[socket.socket],
     from nodes.preview_folder import empty_temp_folder
     from web.app import create_app, finish_routes
     from web.app_keys import PACKS, WebSettings
+    from web.app_runner import AppRunner
     from web.feature_flags import read_flags
     from web.log_book import LogBook
     from web.pack_routes import Packs
@@ -399,7 +400,7 @@ async def open_studio(options: Namespace, sockets: Sequence[socket.socket],
         await engine.restore()
         if room is not None:
             room.stop()
-        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=2)
+        runner = AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=2)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         for one in sockets:
