@@ -327,7 +327,9 @@ async def answer_on(sockets: Sequence[socket.socket], app: Any, stack: contextli
     """Have the application answer on these sockets until the stack is left."""
     from aiohttp import web
 
-    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=2)
+    from web.app_runner import AppRunner
+
+    runner = AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=2)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     for one in sockets:
