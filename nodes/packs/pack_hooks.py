@@ -113,7 +113,7 @@ class PackHooks:
         self._watcher = _Watcher()
         self._progress = ProgressKeeper(engine, server, self._submitted, self._watcher.do)
         self._shows = False
-        """Whether a pack replaced `send_sync`, as of the last event that is not of a node."""
+        """Whether a pack replaced `send_sync`, as of the last prompt that came or started."""
         self._asks = False
         """The same for `get_input_data`."""
         self._looked_at = 0.0
@@ -145,9 +145,9 @@ class PackHooks:
             self._progress.take(event)  # type: ignore[arg-type]
         else:
             self._take_rare(event)
-            # Asked anew now and then only: it is the way of every event.
-            self._shows = is_replaced(type(self._server), "send_sync", self._server)
-            self._asks = self._asks_for_inputs() is not None
+            if kind is PromptQueued or kind is PromptStarted:  # not with every event
+                self._shows = is_replaced(type(self._server), "send_sync", self._server)
+                self._asks = self._asks_for_inputs() is not None
         item = self._items.get(getattr(event, "prompt_id", ""))
         if kind is NodeStarted and item is not None and self._asks:
             self._watcher.do(self._ask_for_inputs, event, item)
