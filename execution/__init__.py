@@ -51,6 +51,7 @@ from .node_context import (
     check_interrupted,
     get_current_node,
 )
+from .node_errors import text_of
 from .node_hooks import CallerSettings
 from .node_interface import CodeOf, EveryType, Hook, InputSpec, NodeDefinition, NodeInterface, PromptScope
 from .node_registry import NodeRegistry
@@ -174,4 +175,5 @@ __all__ = [
     "measure",
     "report_progress",
     "report_text",
+    "text_of",
 ]

@@ -5,6 +5,7 @@ prompt. The engine knows nothing of it but `OutsideTier`.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 from contextvars import Context
 from functools import partial
@@ -15,6 +16,8 @@ from .disk_tier import DiskTier
 from .identifiers import CallId
 from .node_values import OutputRecord
 
+log = logging.getLogger("studio.cache")
+
 Found = Callable[[CallId, OutputRecord | None], None]
 
 
@@ -22,7 +25,7 @@ class OutsideTier(Protocol):
     """Keeps outputs for other prompts and other processes. Called on the loop."""
 
     async def look_up(self, call: SignedCall) -> OutputRecord | None:
-        """The outputs of a call, or None if they are not there. May be cancelled. Never raises."""
+        """The outputs of a call, or None if they are not there. May be cancelled."""
         ...
 
     def store(self, call: SignedCall, record: OutputRecord) -> None:
@@ -91,7 +94,11 @@ class SlowerTiers:
             self._outside_answers(asked.call_id, self.outside, asked.outside), context=self._context.copy())
 
     async def _outside_answers(self, call_id: CallId, tier: OutsideTier, call: SignedCall) -> None:
-        record = await tier.look_up(call)
+        record = None
+        try:
+            record = await tier.look_up(call)
+        except Exception:
+            log.exception("outputs of %s cannot be looked up", call.class_type)
         self._answer(call_id, record)
 
     def _answer(self, call_id: CallId, record: OutputRecord | None) -> None:

@@ -56,7 +56,7 @@ NAMES_OF_A_GENERATION = re.compile(
 WORDS_OF_OTHERS = {"auth_token_comfy_org", "api_key_comfy_org", "_comfy_cache_tensors",
                    "_DYNAMICCOMBO_V3", "_DYNAMICGROUP_V3", "_DYNAMICSLOT_V3",
                    "Comfy-Usage-Source", "comfy_usage_source",
-                   "Content-Type, Authorization, Comfy-User", "comfy-user", "comfy.settings.json",
+                   "Comfy-User", "comfy-user", "comfy.settings.json",
                    "comfyui", "comfyui-frontend-package", "comfyui-workflow-templates", "comfyui-embedded-docs",
                    "--comfy-api-base", "--disable-comfy-compiler"}
 """Keys that clients send or read, what values are asked for, and options of start scripts, under these names."""

@@ -51,7 +51,7 @@ from .job_progress import JobProgress
 from .log_book import LogBook
 from .log_stream import LogStream
 from .loopback_names import LoopbackNames
-from .middlewares import cache_headers, errors_to_statuses, own_pages_only
+from .middlewares import cache_headers, errors_to_statuses, let_pages_read, own_pages_only
 from .optional_middlewares import compress_answers, own_origin_only
 from .pack_files import PackFiles, PackTables
 from .prompt_gate import OpenGate
@@ -114,6 +114,7 @@ def create_app(engine: Engine, settings: WebSettings) -> web.Application:
         await app[CONNECTIONS].remember_ends_before_the_start()
 
     app.on_startup.append(remember)
+    app.on_response_prepare.append(let_pages_read)
     app.cleanup_ctx.append(deliver_webhooks)
     # Not at clean-up, which comes after the server has waited for all handlers, those of sockets among them.
     app.on_shutdown.append(say_goodbye)

@@ -5,7 +5,9 @@ does wrong is logged once and passed over; one that does not answer in time is n
 """
 
 import asyncio
+import copy
 import inspect
+import json
 import logging
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
@@ -163,7 +165,7 @@ class ProviderTier:
             self._waiting -= size
 
     async def _give(self, one: Registered, context: CacheContext, record: OutputRecord) -> None:
-        value = CacheValue([list(values) for values in record.outputs], None if record.ui is None else dict(record.ui))
+        value = CacheValue([list(values) for values in record.outputs], copy.deepcopy(record.ui))
         if await self._wants(one, context, value):
             await self._in_time(one.provider.on_store(context, value))
 
@@ -266,14 +268,23 @@ def _record_of(found: Any) -> OutputRecord:
     outputs, ui = found.outputs, found.ui
     if not isinstance(outputs, (list, tuple)) or not all(isinstance(one, (list, tuple)) for one in outputs):
         raise _Wrong(f"on_lookup returned outputs that are no lists of values, one for each output: {_shown(outputs)}")
-    if not (ui is None or isinstance(ui, Mapping)):
-        raise _Wrong(f"on_lookup returned a ui that is no dict: {_shown(ui)}")
     taken = tuple(list(values) for values in outputs)
-    return OutputRecord(taken, None if ui is None else dict(ui), measure(taken))
+    return OutputRecord(taken, None if ui is None else _plain_ui(ui), measure(taken))
+
+
+def _plain_ui(ui: Any) -> Mapping[str, Any]:
+    """A copy of what a node shows, which goes to clients and into the history."""
+    try:
+        plain: Any = json.loads(json.dumps(ui))
+    except (TypeError, ValueError, RecursionError):
+        plain = None
+    if not isinstance(plain, dict):
+        raise _Wrong(f"on_lookup returned a ui that is no dict of what JSON knows: {_shown(ui)}")
+    return plain
 
 
 def _shown(value: Any) -> str:
     try:
         return f"{value!r:.100}"
-    except Exception:
+    except BaseException:
         return f"a {type(value).__name__}"

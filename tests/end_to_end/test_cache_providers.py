@@ -185,11 +185,12 @@ async def test_a_cache_that_raises_is_passed_over_and_logged_once(
     assert [one[1] for one in host.pack.CACHE.seen if one[0] == "on_lookup"] == ["2", "1"], "the next one is asked"
 
 
-@pytest.mark.parametrize("nonsense", ["text", {"outputs": []}, "flat", "ui", "no list"])
+@pytest.mark.parametrize("nonsense", ["text", {"outputs": []}, "flat", "ui", "no list", "object in ui"])
 async def test_a_cache_that_returns_nonsense_is_passed_over(
         host: Host, caplog: pytest.LogCaptureFixture, nonsense: Any) -> None:
     make = host.api.Caching.CacheValue
-    answers = {"flat": make(["a!"]), "ui": make([["a!"]], ui=5), "no list": make(None)}
+    answers = {"flat": make(["a!"]), "ui": make([["a!"]], ui=5), "no list": make(None),
+               "object in ui": make([["a!"]], ui={"text": [object()]})}
 
     async def lookup(context: Any) -> Any:
         return answers.get(nonsense, nonsense) if isinstance(nonsense, str) else nonsense
@@ -297,3 +298,23 @@ async def test_what_it_is_given_and_gives_is_not_ours(host: Host) -> None:
     prompt_id = await host.run(chain(salt=2))
     entry = await host.studio.engine.history.get(prompt_id)
     assert entry.outputs == {"3": {"text": ["a!!"]}}
+
+
+async def test_a_cache_that_is_behind_is_not_told_of_more(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nodes.packs.provider_tier.MOST_WAITING", 1)
+    told: list[str] = []
+    door = asyncio.Event()
+
+    async def lookup(context: Any) -> Any:
+        return None
+
+    async def on_store(self: Any, context: Any, value: Any) -> None:
+        told.append(context.node_id)
+        await door.wait()
+
+    await host.only(provider_of(host, lookup, on_store=on_store))
+    await host.run(chain())
+    assert told == ["1"]
+    door.set()
+    await host.run(chain("b"))
+    assert told[1] == "1", "it has caught up"

@@ -6,6 +6,8 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from execution import Outcome, OutputRecord, SignedCall, get_current_node
 from execution.signatures import Signature
 from tests.execution.test_engine import running, shows, turns_until
@@ -104,6 +106,17 @@ async def test_the_disk_is_asked_first_and_what_it_lacks_is_asked_for_outside(tm
         await studio.shown_by({**CHAIN, "3": shows("2", "1", "2")})
         assert len(tier.asked) > asked
     assert slow.calls == 2
+
+
+async def test_a_tier_that_raises_has_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    class Failing(GatedTier):
+        async def look_up(self, call: SignedCall) -> OutputRecord | None:
+            raise OSError("the cable")
+
+    async with running(CountingNode().definition) as studio:
+        studio.engine.use_outside_tier(Failing())
+        assert await studio.shown_by(CHAIN) == {"3": {"from_2": [3]}}
+    assert "outputs of Slow cannot be looked up" in caplog.text
 
 
 async def test_a_tier_that_is_gone_is_not_asked_any_more() -> None:
