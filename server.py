@@ -234,7 +234,7 @@ def find_packs(options: Namespace, now_loading: "NowLoading" = lambda what: None
 
 async def load_packs(packs: Sequence[Path], engine: "Engine", app: Any, sockets: Sequence[socket.socket],
                      now_loading: "NowLoading", stack: contextlib.AsyncExitStack, registry: "PackRegistry",
-                     options: Namespace) -> "PackShelf":
+                     options: Namespace, code_of: "CodeOfClasses | None" = None) -> "PackShelf":
     from nodes.packs import surface_modules
     from nodes.packs.node_replacements import NODE_REPLACEMENTS
     from nodes.packs.pack_shelf import PackShelf
@@ -245,7 +245,7 @@ async def load_packs(packs: Sequence[Path], engine: "Engine", app: Any, sockets:
 
     address, port = sockets[0].getsockname()[:2]
     surface = surface_modules.install(Messenger(engine, app[CONNECTIONS]), app=app, address=address, port=port,
-                                      options=options)
+                                      options=options, code_of=code_of)
     stack.callback(surface.remove)
     if surface.hooks is not None:
         app[PROMPT_GATE] = surface.hooks
@@ -260,7 +260,7 @@ async def load_packs(packs: Sequence[Path], engine: "Engine", app: Any, sockets:
 
 async def give_packs(packs: Sequence[Path], engine: "Engine", app: Any, sockets: Sequence[socket.socket],
                      now_loading: "NowLoading", stack: contextlib.AsyncExitStack, registry: "PackRegistry",
-                     options: Namespace) -> "Sequence[PackReport]":
+                     options: Namespace, code_of: "CodeOfClasses | None") -> "Sequence[PackReport]":
     """Load packs, and tell the application of them and of those that may come."""
     from nodes.packs.pack_shelf import other_packs
     from web.app_keys import PACKS
@@ -269,7 +269,7 @@ async def give_packs(packs: Sequence[Path], engine: "Engine", app: Any, sockets:
     if not packs:
         app[PACKS] = Packs(listing=partial(other_packs, (), packs_that_may_load(options)))
         return []
-    shelf = await load_packs(packs, engine, app, sockets, now_loading, stack, registry, options)
+    shelf = await load_packs(packs, engine, app, sockets, now_loading, stack, registry, options, code_of)
     app[PACKS] = Packs(listing=shelf.listing, reload=partial(reload_pack, shelf))
     return shelf.reports()
 
@@ -327,7 +327,9 @@ async def answer_on(sockets: Sequence[socket.socket], app: Any, stack: contextli
     """Have the application answer on these sockets until the stack is left."""
     from aiohttp import web
 
-    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=2)
+    from web.app_runner import AppRunner
+
+    runner = AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=2)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     for one in sockets:
@@ -393,7 +395,9 @@ async def open_studio(options: Namespace, sockets: Sequence[socket.socket],
     torch_import = asyncio.ensure_future(asyncio.to_thread(torch_threads.load))
     disk_tier = make_disk_tier(options)
     secret = secret_of_webhooks(options)
-    reading_code = asyncio.ensure_future(asyncio.to_thread(code_of_classes, packs)) if disk_tier is not None else None
+    reading_code = None
+    if disk_tier is not None or packs:  # for the disk, and for caches that packs may bring
+        reading_code = asyncio.ensure_future(asyncio.to_thread(code_of_classes, packs))
     await asyncio.sleep(0)
 
     from execution import StoreUnusable
@@ -411,11 +415,12 @@ async def open_studio(options: Namespace, sockets: Sequence[socket.socket],
         stack.callback(empty_temp_folder, environment.temp_directory)
         try:
             engine = await stack.enter_async_context(make_engine(
-                options, registry, torch_threads, store, disk_tier, code_of))
+                options, registry, torch_threads, store, disk_tier, None if disk_tier is None else code_of))
         except StoreUnusable as error:
             raise SystemExit(f"hanzo-studio: {error}") from None
         app = create_app(engine, web_settings(options, page, torch_threads, log_book, secret))
-        reports = await give_packs(packs, engine, app, sockets, now_loading, stack, registry, options)
+        reports = await give_packs(packs, engine, app, sockets, now_loading, stack, registry, options,
+                                   code_of)
         finish_routes(app)
         now_loading("the queue")
         if options.on_start == "paused":

@@ -31,6 +31,7 @@ from execution.store import HistoryEntry, NewJob, SqliteStore
 from execution.store.open_jobs import OpenJobs
 from execution.store.sqlite_changes import AddJob, WriteEvents
 from execution.store.sqlite_file import close_file, open_file
+from execution.store.sqlite_writer import Facts
 
 JOBS = 100_000
 PAGE = 50
@@ -144,11 +145,11 @@ def cost_on_the_writer(folder: Path, times: int) -> list[Figure]:
     for number in range(times):
         job = new_job(number)
         db.execute("BEGIN IMMEDIATE")
-        jobs.append(seconds_of(lambda job=job: AddJob(job).apply(db)))  # type: ignore[misc]
+        jobs.append(seconds_of(lambda job=job: AddJob(job).apply(db, Facts())))  # type: ignore[misc]
         told = events_of(job, 1 + number * 100, number)
         entries = folded(OpenJobs(), told)
         change = WriteEvents(told, {job.entry.prompt_id: job.entry.client_id}, entries)
-        rows.append(seconds_of(lambda change=change: change.apply(db)))  # type: ignore[misc]
+        rows.append(seconds_of(lambda change=change: change.apply(db, Facts())))  # type: ignore[misc]
         db.execute("COMMIT")
     close_file(db)
     return [Figure("a job of 3 KB, on the writer's thread", median_us(jobs), "us"),
@@ -178,6 +179,7 @@ def fill(path: Path, jobs: int) -> None:
     db.execute("PRAGMA synchronous = OFF")
     sequence = 1
     for batch in in_batches(jobs, 5_000):
+        facts = Facts()
         db.execute("BEGIN IMMEDIATE")
         for number in batch:
             # Three jobs in a millisecond: some are equal in what they are sorted by.
@@ -188,9 +190,10 @@ def fill(path: Path, jobs: int) -> None:
             told = events_of(job, sequence, at, STATES[number % len(STATES)])
             told[-1].at += number % 1_000
             sequence = told[-1].sequence + 1
-            AddJob(job).apply(db)
+            AddJob(job).apply(db, facts)
             told = [told[0], told[1], told[-1]] if number % 100 else told  # the log is not what is measured
-            WriteEvents(told, {}, folded(OpenJobs(), told)).apply(db)
+            WriteEvents(told, {}, folded(OpenJobs(), told)).apply(db, facts)
+        facts.write(db)
         db.execute("COMMIT")
     close_file(db)
 

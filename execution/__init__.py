@@ -4,6 +4,7 @@ The first names are for authors of nodes; the rest is for whoever puts a server 
 """
 
 from .clock import Clock, SystemClock
+from .commands import SignedCall
 from .disk_tier import DiskTier, Leaf, PlainForms
 from .engine import Accepted, BusyPool, Engine, EngineSettings, PromptSubmission, QueueSnapshot
 from .errors import (
@@ -50,14 +51,16 @@ from .node_context import (
     check_interrupted,
     get_current_node,
 )
+from .node_errors import text_of
 from .node_hooks import CallerSettings
-from .node_interface import Hook, InputSpec, NodeDefinition, NodeInterface, PromptScope
+from .node_interface import CodeOf, EveryType, Hook, InputSpec, NodeDefinition, NodeInterface, PromptScope
 from .node_registry import NodeRegistry
-from .node_values import ExecutionBlocker, NodeResult
+from .node_values import ExecutionBlocker, NodeResult, OutputRecord
 from .output_cache import CacheRule, OutputCache
 from .progress import ProgressBar, report_progress, report_text
 from .run_rules import RunRules, TimeLimits
 from .scheduler import QueueEntry, SchedulerSettings
+from .slower_tiers import OutsideTier
 from .store import (
     Delivery,
     DeliveryState,
@@ -75,6 +78,7 @@ from .store import (
     StoreUnavailable,
     StoreUnusable,
 )
+from .value_size import measure
 
 FOR_NODE_AUTHORS = ("CurrentNodeContext", "ExecutionBlocker", "GraphBuilder", "InterruptProcessing", "ProgressBar",
                     "TransientError", "check_interrupted", "get_current_node", "report_text")
@@ -87,6 +91,7 @@ __all__ = [
     "CancelAccepted",
     "ClientId",
     "Clock",
+    "CodeOf",
     "CurrentNodeContext",
     "Delivery",
     "DeliveryState",
@@ -96,6 +101,7 @@ __all__ = [
     "EngineClosed",
     "EngineSettings",
     "Event",
+    "EveryType",
     "ExecutionBlocker",
     "GraphBuilder",
     "HistoryEntry",
@@ -131,6 +137,8 @@ __all__ = [
     "Outbox",
     "Outcome",
     "OutputCache",
+    "OutputRecord",
+    "OutsideTier",
     "PlainForms",
     "ProgressBar",
     "ProgressRow",
@@ -152,6 +160,7 @@ __all__ = [
     "QueueSnapshot",
     "RunRules",
     "SchedulerSettings",
+    "SignedCall",
     "SqliteStore",
     "StoreUnavailable",
     "StoreUnusable",
@@ -163,6 +172,8 @@ __all__ = [
     "TransientError",
     "check_interrupted",
     "get_current_node",
+    "measure",
     "report_progress",
     "report_text",
+    "text_of",
 ]

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from .identifiers import CallId, NodeId, PromptId
 from .node_interface import NodeDefinition, NodeInterface, PromptScope
+from .node_values import OutputRecord
 from .signatures import Signature
 
 
@@ -79,12 +80,29 @@ class WaitToRetry(Command):
     seconds: float
 
 
+class SignedCall(Struct, frozen=True):
+    """A call of a node, as whoever keeps outputs elsewhere knows it."""
+
+    prompt_id: PromptId
+    node_id: NodeId
+    class_type: str
+    signature: Signature
+    """A lasting one."""
+
+    @property
+    def key(self) -> str:
+        """Hex SHA-256, the same in every process for the same call."""
+        return self.signature[1:].hex()
+
+
 class LookUpOutputs(Command):
     """Answer with OutputsFound or OutputsMissing. It may be cancelled as a call is."""
 
     call_id: CallId
     prompt_id: PromptId
     signature: Signature
+    outside: SignedCall | None = None
+    """What the tier that does not say what it has is asked, if the disk has nothing."""
 
 
 class StoreOutputs(Command):
@@ -94,6 +112,13 @@ class StoreOutputs(Command):
     """The prompt that they were made for."""
     signature: Signature
     copy: Any
+
+
+class OfferOutputs(Command):
+    """Give outputs to the tier that does not say what it has. Nobody waits for it."""
+
+    call: SignedCall
+    record: OutputRecord
 
 
 class CancelCall(Command):

@@ -40,7 +40,7 @@ from .identifiers import CallId, ClientId, NodeId, PromptId
 from .node_caller import LocalNodeCaller
 from .node_code import contain_exits
 from .node_hooks import CallerSettings
-from .node_interface import CodeOf, NodeDefinition, PromptScope
+from .node_interface import CodeOf, NodeDefinition, NodeInterface, PromptScope
 from .node_lanes import StepClock
 from .node_registry import NodeRegistry
 from .node_values import OutputRecord
@@ -55,12 +55,15 @@ from .restored_jobs import (
 )
 from .run_rules import USUAL_RULES, RunRules
 from .scheduler import QueueEntry, Scheduler, SchedulerSettings
+from .slower_tiers import OutsideTier, SlowerTiers
 from .store import EndNotice, HistoryEntry, JobStore, MemoryStore, NewJob, StoreUnavailable, UnfinishedJob
 from .store.event_codec import encode
 from .validation import CheckedGraph, Verdict, add_answer, check_graph, conclude, read_graph
 
 log = logging.getLogger("studio.engine")
 
+MOST_CHECKED_IN_PLACE = 64
+"""Nodes of a prompt that is checked on the loop, if it is small."""
 SEQUENCE_JUMP = 1_000_000
 """Between the last number of an event that is on record and the first one of the next process."""
 
@@ -93,6 +96,8 @@ class PromptSubmission(Struct, kw_only=True):
     """The job that this one repeats."""
     end_notice: EndNotice | None = None
     """Who wants to hear of its end."""
+    is_small: bool = False
+    """Whoever hands it in knows that looking at all of it takes no time worth a thread."""
     submitted: bytes = b""
     """The prompt as JSON, as it was before anything was converted. The engine writes it down if it has to."""
 
@@ -157,8 +162,7 @@ class Engine:
         self._settings = settings or EngineSettings()
         self._scheduler = Scheduler(self._settings.scheduler, cache if cache is not None else OutputCache(), code_of)
         self._disk_tier = disk_tier
-        self._lookups: set[CallId] = set()
-        """Calls that wait for the disk."""
+        self._tiers = SlowerTiers(disk_tier, self._looked_up)
         self.history: JobStore = store if store is not None else MemoryStore()
         self._clock = clock or SystemClock()
         self._encode_preview = encode_preview
@@ -202,6 +206,7 @@ class Engine:
             before_call=self._before_call, now=self._clock.monotonic, copier=self._disk_tier)
         self._caller.keeps_instances = self._scheduler.cache.rule is not CacheRule.NONE
         self._desk.use(self._caller.mailbox)
+        self._tiers.open(self._context)
         self._stop_containing = contain_exits(self._loop)
         if self._disk_tier is not None:
             self._scheduler.cache.on_disk = set()
@@ -222,6 +227,7 @@ class Engine:
         self._apply(stimuli.PendingRemoved(prompt_ids=None))
         self._apply(stimuli.CancelRequested(prompt_id=None))
         await self._caller.close()
+        await self._tiers.close(self._settings.caller.cancel_grace)
         self._stop_containing()
         self._desk.close()
         self._tables.close()
@@ -321,7 +327,8 @@ class Engine:
                 end_notice=submission.end_notice),
             submitted=submission.submitted, targets=submission.targets, line=submission.line,
             content_key=submission.content_key, had_secrets=bool(scope.secrets), rules=submission.rules,
-            idempotency_key=submission.idempotency_key, node_errors=node_errors))
+            idempotency_key=submission.idempotency_key, is_first_run=submission.prompt_id is None,
+            node_errors=node_errors))
         reach("job-added")
         if self._is_open:
             self._apply(stimulus)
@@ -388,7 +395,13 @@ class Engine:
 
     async def _check(self, submission: PromptSubmission) -> CheckedGraph:
         """Everything about a prompt that needs no answer of a validator, on a thread: classes are asked what they
-        declare, which is plain code of theirs, and a large graph takes its time."""
+        declare, which is plain code of theirs, and a large graph takes its time. A hop costs more than all of this for
+        a small prompt of classes that need not be asked."""
+        if submission.is_small and submission.prompt.__class__ is dict \
+                and len(submission.prompt) <= MOST_CHECKED_IN_PLACE:
+            checked_at_once = self._check_in_place(submission)
+            if checked_at_once is not None:
+                return checked_at_once
         clock = StepClock()
 
         def check() -> CheckedGraph:
@@ -408,6 +421,19 @@ class Engine:
                 "message": f"Node class {asked!r} did not say within "
                            f"{self._settings.caller.hook_timeout:g} s which inputs it takes."}) from None
         return checked
+
+    def _check_in_place(self, submission: PromptSubmission) -> CheckedGraph | None:
+        """The same on the loop; None if one of the classes has to be asked what it declares."""
+        read = read_graph(submission.prompt, self.registry)
+        interfaces: dict[str, NodeInterface] = {}
+        for name, definition in read.definitions.items():
+            known = definition.describe_in_place() if definition.describe_in_place is not None else None
+            if known is None:
+                return None
+            interfaces[name] = known
+        if not submission.submitted:
+            submission.submitted = encode(submission.prompt)
+        return check_graph(read, interfaces, {}, submission.targets, self._scheduler.pools.impossible)
 
     def interrupt(self, prompt_id: PromptId | None = None) -> bool:
         """Stop a running prompt, or all of them. Pending ones stay.
@@ -472,6 +498,20 @@ class Engine:
         """Drop at once all outputs and instances that no running prompt holds."""
         self._caller.instances.clear()
         self._apply(stimuli.MemoryWanted())
+
+    def use_outside_tier(self, tier: OutsideTier | None, code_of: CodeOf | None = None) -> None:
+        """Look for outputs that are not in memory in a tier of somebody else, and give it new ones, from the next
+        prompt on; None ends it. On the loop.
+
+        :param code_of: as for the engine itself, if that has none.
+        """
+        self._tiers.outside = tier
+        self._apply(stimuli.OutsideTierChanged(is_there=tier is not None, code_of=code_of))
+
+    @property
+    def hook_timeout(self) -> float:
+        """Seconds that whatever is asked beside running nodes may take."""
+        return self._settings.caller.hook_timeout
 
     # -- nodes ------------------------------------------------------------------------------------------------------
 
@@ -592,15 +632,14 @@ class Engine:
     def _perform(self, command: commands.Command) -> None:
         match command:
             case commands.CancelCall(call_id):
-                if call_id in self._lookups:  # what it finds is for nobody
-                    self._lookups.discard(call_id)
+                if self._tiers.forget(call_id):
                     self._apply(stimuli.NodeCancelled(call_id=call_id))
                 else:
                     self._caller.cancel(call_id)
-            case commands.LookUpOutputs(call_id, _, signature):
-                assert self._disk_tier is not None
-                self._lookups.add(call_id)
-                self._disk_tier.look_up(signature, partial(self._looked_up, call_id))
+            case commands.LookUpOutputs():
+                self._tiers.look_up(command)
+            case commands.OfferOutputs(call, record):
+                self._tiers.store(call, record)
             case commands.StoreOutputs(prompt_id, signature, copy):
                 assert self._disk_tier is not None
                 self._disk_tier.store(prompt_id, signature, copy)
@@ -627,9 +666,6 @@ class Engine:
                 raise AssertionError(f"nobody performs {command!r}")
 
     def _looked_up(self, call_id: CallId, record: OutputRecord | None) -> None:
-        if call_id not in self._lookups:
-            return
-        self._lookups.discard(call_id)
         if record is None:
             self._apply(stimuli.OutputsMissing(call_id=call_id))
         else:

@@ -108,7 +108,8 @@ class PromptStarted(PromptEvent):
 
 
 class NodesCached(PromptEvent):
-    """The nodes, in the order of the prompt, whose results are there already."""
+    """Nodes whose results are there already: at the start those in memory, in the order of the prompt; later those that
+    were found elsewhere."""
 
     nodes: Sequence[NodeId]
 
@@ -178,7 +179,7 @@ class NodeFinished(NodeEvent, omit_defaults=True):
     is_output: bool
     from_cache: bool = False
     from_disk: bool = False
-    """They were kept on the disk, which was not known when the kept ones were told at the start."""
+    """They come from a slower tier, which was not known when the kept ones were told at the start."""
     ui_was_shown: bool = False
     """A NodeShown told clients of `ui` before."""
 

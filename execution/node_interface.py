@@ -19,12 +19,19 @@ from .run_rules import NO_LIMITS, TimeLimits
 T = TypeVar("T")
 
 
+class EveryType(str):
+    """The name of a type that fits every other: what it stands for is for somebody else to see to."""
+
+    __slots__ = ()
+
+
 class InputSpec(Struct, frozen=True, gc=False):
     """One declared input."""
 
     name: str
     type: Any
-    """A type name (often a `str` subclass with an opinion of its own on equality), or a list of choices."""
+    """A type name (often a `str` subclass with an opinion of its own on equality, or `EveryType`), or a list of
+    choices."""
     is_required: bool
     is_lazy: bool = False
     wants_link: bool = False
@@ -79,8 +86,9 @@ class NodeInterface:
         self._required = required
         self._optional = optional
         self._compile = compile_spec
-        self.specs: dict[str, InputSpec | None] = {}
-        """Those that were asked for so far."""
+        self.specs: dict[str, InputSpec] = {}
+        """Those that were asked for so far. Only declared ones, else clients could fill it: a class that declares the
+        same each time has one interface for all prompts."""
         self.required_names: Sequence[str] = tuple(required)
         self.hidden: Mapping[str, Any] = hidden or {}
         self.has_own_identity = has_own_identity
@@ -106,11 +114,12 @@ class NodeInterface:
             return self.specs[name]
         except KeyError:
             pass
-        found: InputSpec | None = None
         if name in self._required:
             found = self._compile(name, self._required[name], True)
         elif name in self._optional:
             found = self._compile(name, self._optional[name], False)
+        else:
+            return None
         self.specs[name] = found
         return found
 
@@ -226,6 +235,9 @@ class NodeDefinition:
     """Values of the hidden inputs; the last argument asks for the reduced ones that hooks get."""
     info: Callable[[], Mapping[str, Any]]
     """How clients are told of it; the same object again says that nothing changed. Plain code of the node."""
+    describe_in_place: Callable[[], NodeInterface | None] | None = None
+    """The same without running any code of the node, for a class that declares the same each time; None where that
+    cannot be told. To be called on the loop."""
     creates_in_place: bool = False
     """The constructor is `object`'s own, so that it may be called anywhere."""
     is_output: bool = False

@@ -34,6 +34,9 @@ class PendingPrompts:
     def __len__(self) -> int:
         return len(self._heap) + sum(map(len, self._held.values()))
 
+    def __bool__(self) -> bool:
+        return bool(self._heap or self._held)  # asked with every stimulus
+
     def add(self, run: PromptRun) -> None:
         self._in_order = None
         if run.line in self._occupied:

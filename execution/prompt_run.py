@@ -17,7 +17,7 @@ from .node_values import NO_SIZE, OutputRecord, ValueSize
 from .output_cache import CacheRule, OutputCache
 from .prompt_graph import GraphNode, Link, order_by_sources, remaining_paths
 from .resource_pools import Needs
-from .signatures import Signature, is_transient, sign_all
+from .signatures import Signature, is_lasting, is_transient, sign_all
 from .stimuli import NodeExpanded, PromptSubmitted
 
 
@@ -127,6 +127,12 @@ class NodeRun:
             raise InvariantViolated(f"node {self.place.node_id} of {self.run.prompt_id}: {path}")
         self.state = to
 
+    @property
+    def may_outlive_prompt(self) -> bool:
+        """Whether its outputs may be kept elsewhere. What was made with a key of somebody is written nowhere."""
+        return (is_lasting(self.signature) and not self.definition.is_output
+                and not self.interface.takes_secrets)
+
     def __repr__(self) -> str:
         return f"<NodeRun {self.place.node_id} {self.state.name.lower()}>"
 
@@ -169,11 +175,11 @@ class Call:
 class PromptRun:
     """One prompt from its submission to its end."""
 
-    __slots__ = ("arrival", "attempt", "calls", "client_id", "code_of", "dead_ends", "definitions", "ending",
-                 "executed", "fingerprints", "goes_on_after_errors", "has_failures", "interfaces", "interrupted",
-                 "lane_calls", "line", "movable", "nodes", "number", "order", "outputs", "places", "prompt_id",
-                 "remaining_path", "roots_left", "scope", "shown_at_end", "signatures", "started", "suspects",
-                 "to_look_up", "waits_for", "was_started")
+    __slots__ = ("arrival", "asked_outside", "attempt", "calls", "client_id", "code_of", "dead_ends", "definitions",
+                 "ending", "executed", "fingerprints", "goes_on_after_errors", "has_failures", "interfaces",
+                 "interrupted", "lane_calls", "line", "movable", "nodes", "number", "order", "outputs", "places",
+                 "prompt_id", "remaining_path", "roots_left", "scope", "shown_at_end", "signatures", "started",
+                 "suspects", "to_look_up", "waits_for", "was_started")
 
     def __init__(self, submitted: PromptSubmitted, arrival: int, code_of: CodeOf | None = None) -> None:
         self.prompt_id: PromptId = submitted.prompt_id
@@ -213,7 +219,9 @@ class PromptRun:
         self.dead_ends: list[NodeRun] = []
         """Nodes that want outputs of one that has none and never will."""
         self.to_look_up: list[NodeRun] = []
-        """Nodes whose outputs a slower tier of the cache has: their sources are wanted only if that is not so."""
+        """Nodes whose outputs a slower tier of the cache may have: their sources are wanted only if that is not so."""
+        self.asked_outside: set[Signature] | None = None
+        """What the tier that does not say what it has was asked for already; None if there is none."""
         self.started = False
         self.ending: Outcome | None = None
         self.interrupted: NodeRun | None = None
@@ -261,6 +269,11 @@ class PromptRun:
     def label(self) -> str:
         """Another one for each run, of the same prompt too."""
         return f"{self.prompt_id}/{self.arrival}"
+
+    def may_be_outside(self, node: NodeRun) -> bool:
+        """Whether the tier that does not say what it has is still to be asked for the outputs of a node."""
+        return (self.asked_outside is not None and node.signature not in self.asked_outside
+                and node.may_outlive_prompt)
 
     def stage_roots(self, cache: OutputCache) -> list[NodeRun]:
         """Want the output nodes. Returns those nodes, of all that are wanted now, that wait for nothing."""
@@ -499,7 +512,7 @@ class PromptRun:
 
     def _node(self, node_id: NodeId, cache: OutputCache, new: list[NodeRun]) -> NodeRun:
         """The run of a node. One that was not wanted before, or whose outputs were let go, is made and put into
-        `new`, unless the cache has its outputs, or may find them on the disk."""
+        `new`, unless the cache has its outputs, or may find them elsewhere."""
         known = self.nodes.get(node_id)
         if known is not None and (known.state is not NodeState.DONE or known.record is not None):
             return known
@@ -518,7 +531,7 @@ class PromptRun:
         if record is not None:
             node.move(NodeState.DONE)
             node.record = record
-        elif cache.lies_on_disk(signature):
+        elif cache.lies_on_disk(signature) or self.may_be_outside(node):
             self.to_look_up.append(node)
         else:
             new.append(node)

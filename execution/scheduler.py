@@ -24,7 +24,7 @@ from .pending_prompts import PendingPrompts
 from .prompt_run import Call, CallState, NodeRun, NodeState, PromptRun
 from .resource_pools import Needs, ResourcePools
 from .run_rules import NO_LIMITS
-from .signatures import Signature, is_lasting
+from .signatures import Signature
 from .token_queues import TokenQueues
 
 MOST_OPEN_PROMPTS = 256
@@ -81,6 +81,7 @@ class Scheduler:
         self._running: dict[PromptId, PromptRun] = {}
         self._busy = 0
         self._is_paused = False
+        self._has_outside_tier = False
         self._alone: PromptRun | None = None
         """A running prompt beside which no other starts."""
         self._calls: dict[CallId, Call] = {}
@@ -176,6 +177,8 @@ class Scheduler:
         if submitted.prompt_id in self._runs:
             raise InvariantViolated(f"prompt {submitted.prompt_id} is active already")
         run = PromptRun(submitted, next(self._arrivals), self._code_of)
+        if self._has_outside_tier and self.cache.rule is not CacheRule.NONE:
+            run.asked_outside = set()
         self._runs[run.prompt_id] = run
         self._pending.add(run)
         self._announce(events.PromptQueued(
@@ -518,6 +521,7 @@ class Scheduler:
                 record = run.expansion_record(node)
                 run.executed.append(node.place.node_id)
                 self._keep(node, record)
+                self._offer(node, record)
                 movable += self._complete(node, record, ui_was_shown=True)
             elif node.state is NodeState.WAITING:
                 movable += self._ready(node)
@@ -538,7 +542,7 @@ class Scheduler:
         shared = self._shared.get(node.signature)
         if shared is not None and self._may_share(node):
             self._join(node, shared)
-        elif self.cache.lies_on_disk(node.signature):
+        elif self.cache.lies_on_disk(node.signature) or node.run.may_be_outside(node):
             self._look_up(node)
         else:
             self._ask_for_call(node)
@@ -547,11 +551,14 @@ class Scheduler:
         shared.nodes.append(node)
         node.run.calls[shared.call_id] = shared
         node.call = shared
-        if shared.state is CallState.RUNNING and not shared.is_lookup:
+        if shared.is_lookup:
+            if node.run.asked_outside is not None:
+                node.run.asked_outside.add(node.signature)
+        elif shared.state is CallState.RUNNING:
             self._running_now(node, shared)
 
     def _look_up_wanted(self, run: PromptRun) -> None:
-        """Look for outputs on the disk before anything is done for the sake of what they are made of."""
+        """Look for outputs elsewhere before anything is done for the sake of what they are made of."""
         nodes, run.to_look_up = run.to_look_up, []
         for node in nodes:
             if node.state is NodeState.WAITING and run.ending is None:
@@ -571,8 +578,12 @@ class Scheduler:
         if self._may_share(node) and node.signature not in self._shared:
             call.shared_as = node.signature
             self._shared[node.signature] = call
+        outside = None
+        if node.run.may_be_outside(node):
+            node.run.asked_outside.add(node.signature)  # type: ignore[union-attr]
+            outside = _signed(node)
         self._begin(call)
-        self._out.append(commands.LookUpOutputs(call.call_id, node.run.prompt_id, node.signature))
+        self._out.append(commands.LookUpOutputs(call.call_id, node.run.prompt_id, node.signature, outside))
 
     def _ask_for_call(self, node: NodeRun) -> None:
         definition, needs = node.definition, node.definition.needs
@@ -627,10 +638,9 @@ class Scheduler:
             is_alone=owner.runs_alone))
 
     def _is_worth_a_copy(self, node: NodeRun) -> bool:
-        """Whether the slower tier is to have its outputs. What was made with a key of somebody is written nowhere."""
-        return (self.cache.on_disk is not None and is_lasting(node.signature)
-                and node.signature not in self.cache.on_disk
-                and not node.definition.is_output and not node.interface.takes_secrets)
+        """Whether the disk is to have its outputs."""
+        return (self.cache.on_disk is not None and node.signature not in self.cache.on_disk
+                and node.may_outlive_prompt)
 
     def _begin(self, call: Call) -> None:
         call.state = CallState.RUNNING
@@ -654,6 +664,8 @@ class Scheduler:
         record = returned.record
         owner = call.nodes[0]
         self._keep(owner, record)
+        if not returned.blocked:
+            self._offer(owner, record)
         if returned.copy is not None:
             self._out.append(commands.StoreOutputs(owner.run.prompt_id, owner.signature, returned.copy))
         for node in call.nodes:
@@ -802,6 +814,8 @@ class Scheduler:
             return
         self._keep(call.nodes[0], found.record)
         for node in call.nodes:
+            if node.place.parent_id is None:
+                self._announce(events.NodesCached(prompt_id=node.run.prompt_id, nodes=[node.place.node_id]))
             self._advance(node.run, self._complete(node, found.record, from_cache=True, from_disk=True))
         self._settle_all(call)
 
@@ -833,6 +847,11 @@ class Scheduler:
     def _outputs_dropped(self, dropped: stimuli.OutputsDropped) -> None:
         if self.cache.on_disk is not None:
             self.cache.on_disk.difference_update(dropped.signatures)
+
+    def _outside_tier_changed(self, changed: stimuli.OutsideTierChanged) -> None:
+        self._has_outside_tier = changed.is_there
+        if self._code_of is None:
+            self._code_of = changed.code_of
 
     def _call_overdue(self, overdue: stimuli.CallOverdue) -> None:
         """It is cancelled as any other call; its node has failed already."""
@@ -956,6 +975,11 @@ class Scheduler:
         top = node.run.signatures[place.real_id] if place.parent_id is not None else None
         self.cache.store(node.signature, record, lives_with=top)
 
+    def _offer(self, node: NodeRun, record: OutputRecord) -> None:
+        """Outputs of a call that has run, for the tier that does not say what it has."""
+        if node.run.asked_outside is not None and node.may_outlive_prompt:
+            self._out.append(commands.OfferOutputs(_signed(node), record))
+
     def _complete(self, node: NodeRun, record: OutputRecord, *, ui_was_shown: bool = False,
                   from_cache: bool = False, from_disk: bool = False) -> list[NodeRun]:
         self._announce_finished(node, record, from_cache=from_cache, from_disk=from_disk, ui_was_shown=ui_was_shown)
@@ -1020,6 +1044,10 @@ def _entry(run: PromptRun) -> QueueEntry:
     return QueueEntry(run.prompt_id, run.number, run.scope.submitted, run.scope.extra_data, run.outputs)
 
 
+def _signed(node: NodeRun) -> commands.SignedCall:
+    return commands.SignedCall(node.run.prompt_id, node.place.node_id, node.graph_node.class_type, node.signature)
+
+
 def _own_error(error: Exception) -> NodeError:
     """An error that the scheduler found in what a node asked for."""
     name = type(error).__name__
@@ -1036,6 +1064,7 @@ _HANDLERS: dict[type, Callable[[Scheduler, Any], None]] = {
     stimuli.OutputsMissing: Scheduler._outputs_missing,
     stimuli.OutputsStored: Scheduler._outputs_stored,
     stimuli.OutputsDropped: Scheduler._outputs_dropped,
+    stimuli.OutsideTierChanged: Scheduler._outside_tier_changed,
     stimuli.CallOverdue: Scheduler._call_overdue,
     stimuli.TurnPassed: Scheduler._turn_passed,
     stimuli.CancelRequested: Scheduler._cancel_requested,

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from .events import NodeError
 from .identifiers import CallId, ClientId, NodeId, PromptId
-from .node_interface import PromptScope
+from .node_interface import CodeOf, PromptScope
 from .node_values import NO_SIZE, OutputRecord, ValueSize
 from .prompt_graph import GraphNode, Link
 from .signatures import Signature
@@ -172,6 +172,15 @@ class OutputsDropped(Stimulus):
     """It does not have these any more."""
 
     signatures: Sequence[Signature]
+
+
+class OutsideTierChanged(Stimulus):
+    """There is, or is no more, a tier of the cache that does not say what it has. Prompts that are submitted from now
+    on look there."""
+
+    is_there: bool
+    code_of: CodeOf | None = None
+    """Asked for the code of classes from now on, if nobody is yet."""
 
 
 class CallOverdue(Stimulus):

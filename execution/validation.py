@@ -14,7 +14,7 @@ from msgspec import Struct
 from .errors import PromptRejected
 from .identifiers import NodeId
 from .node_errors import part_of_node, text_of
-from .node_interface import InputSpec, NodeDefinition, NodeInterface
+from .node_interface import EveryType, InputSpec, NodeDefinition, NodeInterface
 from .node_registry import NodeRegistry
 from .node_values import ExecutionBlocker
 from .prompt_graph import GraphNode, order_by_sources, parse_links
@@ -24,7 +24,6 @@ MOST_REPORTED_ERRORS = 20
 """for one node"""
 MOST_REPORTED_CYCLES = 100
 _LONGEST_TEXT = 2_000
-_MATCHES_ALL = ("*", "COMFY_MATCHTYPE_V3")
 
 Report = dict[str, Any]
 
@@ -532,7 +531,7 @@ def types_fit(received: Any, expected: Any) -> bool:
     """Whether an output of one type may be linked to an input of another.
 
     The type objects themselves are asked first, either of which may be a `str` with an opinion of its own; then
-    comma lists are compared, `*` matching everything.
+    comma lists are compared. `*` and every `EveryType` match everything.
     """
     try:
         if not (received != expected):  # noqa: SIM202 - `!=` is the operator that types redefine
@@ -541,9 +540,11 @@ def types_fit(received: Any, expected: Any) -> bool:
         return False
     if isinstance(received, (list, tuple)) and expected == "COMBO":
         return True
+    if isinstance(received, EveryType) or isinstance(expected, EveryType):
+        return True
     if not isinstance(received, str) or not isinstance(expected, str):
         return received == "*" or expected == "*" if isinstance(received, str) or isinstance(expected, str) \
             else False
     members = {one.strip() for one in str.split(received, ",")}
     wanted = {one.strip() for one in str.split(expected, ",")}
-    return bool(members & wanted) or any(one in members or one in wanted for one in _MATCHES_ALL)
+    return bool(members & wanted) or "*" in members or "*" in wanted

@@ -23,7 +23,7 @@ LAYERS: dict[str, set[str]] = {
                   "pending_prompts", "scheduler"},
     "effects": {"clock", "node_caller", "node_code", "node_hooks", "node_instances", "node_lanes", "progress",
                 "event_broadcast", "event_journal", "call_watch", "failpoints", "restored_jobs", "loop_watchdog",
-                "store", "disk_tier", "engine"},
+                "store", "disk_tier", "slower_tiers", "engine"},
 }
 """The files of execution/ by layer; an import goes to the same layer or to one above it in this list."""
 
@@ -51,10 +51,12 @@ CODE_OF_NODES = {"function", "create", "lazy_check", "describe"}
 HOOKS_OF_NODES = {"validate", "fingerprint"}
 """Attributes of a NodeDefinition whose `.call` runs code of the node."""
 
-NAMES_OF_A_GENERATION = re.compile("INPUT_TYPES|RETURN_TYPES|NODE_CLASS_MAPPINGS|define_schema|(?i:comfy)")
+NAMES_OF_A_GENERATION = re.compile(
+    r"INPUT_TYPES|RETURN_TYPES|NODE_CLASS_MAPPINGS|define_schema|(?i:comfy)|(?i:match_?type)|_V\d\b")
 WORDS_OF_OTHERS = {"auth_token_comfy_org", "api_key_comfy_org", "_comfy_cache_tensors",
-                   "COMFY_MATCHTYPE_V3", "Comfy-Usage-Source", "comfy_usage_source",
-                   "Content-Type, Authorization, Comfy-User", "comfy-user", "comfy.settings.json",
+                   "_DYNAMICCOMBO_V3", "_DYNAMICGROUP_V3", "_DYNAMICSLOT_V3",
+                   "Comfy-Usage-Source", "comfy_usage_source",
+                   "Comfy-User", "comfy-user", "comfy.settings.json",
                    "comfyui", "comfyui-frontend-package", "comfyui-workflow-templates", "comfyui-embedded-docs",
                    "--comfy-api-base", "--disable-comfy-compiler"}
 """Keys that clients send or read, what values are asked for, and options of start scripts, under these names."""

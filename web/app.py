@@ -49,12 +49,13 @@ from .installed_files import InstalledFiles
 from .job_ends import JobEnds
 from .job_progress import JobProgress
 from .log_book import LogBook
-from .log_stream import LogStream, PromptLines
+from .log_stream import LogStream
 from .loopback_names import LoopbackNames
-from .middlewares import cache_headers, errors_to_statuses, own_pages_only
+from .middlewares import cache_headers, errors_to_statuses, let_pages_read, own_pages_only
 from .optional_middlewares import compress_answers, own_origin_only
 from .pack_files import PackFiles, PackTables
 from .prompt_gate import OpenGate
+from .prompt_lines import PromptLines
 from .queue_items import QueueItems
 from .submissions import Submissions
 from .user_accounts import UserAccounts
@@ -96,13 +97,15 @@ def create_app(engine: Engine, settings: WebSettings) -> web.Application:
     app[ACCOUNTS] = UserAccounts(settings.user_directory, settings.is_multi_user)
     app[LOG_BOOK] = LogBook() if settings.log_book is None else settings.log_book
     app[LOG_STREAM] = LogStream(app[LOG_BOOK], app[CONNECTIONS])
-    engine.add_listener(PromptLines().take, PromptLines.KINDS)
+    prompt_lines = PromptLines()
+    engine.add_listener(prompt_lines.take, PromptLines.KINDS)
     for table in TABLES:
         add_routes(app, table)
     for table in WITHOUT_TWINS:
         app.router.add_routes(table)
 
     async def say_goodbye(app: web.Application) -> None:
+        prompt_lines.close()
         app[LOG_STREAM].close()
         app[JOB_ENDS].close()
         await app[CONNECTIONS].close()
@@ -111,6 +114,7 @@ def create_app(engine: Engine, settings: WebSettings) -> web.Application:
         await app[CONNECTIONS].remember_ends_before_the_start()
 
     app.on_startup.append(remember)
+    app.on_response_prepare.append(let_pages_read)
     app.cleanup_ctx.append(deliver_webhooks)
     # Not at clean-up, which comes after the server has waited for all handlers, those of sockets among them.
     app.on_shutdown.append(say_goodbye)

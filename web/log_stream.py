@@ -4,18 +4,14 @@ Lines are for looking at: where a socket is slow, or many come at once, they are
 """
 
 import asyncio
-import logging
 import threading
 from collections import OrderedDict, deque
 
-from execution import ClientId, Event, Outcome, PromptFinished, PromptQueued, PromptStarted
+from execution import ClientId
 
 from . import wire
-from .frequent_line import FrequentLine
 from .log_book import MOST_LINES, LogBook, LogLine, terminal_size
 from .websocket import ClientConnections
-
-log = logging.getLogger("studio.prompts")
 
 MOST_SUBSCRIBERS = 1000
 """Clients that may be subscribed, connected or not; the oldest ones go first."""
@@ -80,27 +76,3 @@ class LogStream:
 
 def _frame(lines: list[LogLine], size: dict[str, int] | None) -> bytes:
     return wire.message("logs", {"entries": lines, "size": size})
-
-
-class PromptLines:
-    """Logs when prompts come and how long they took. A listener of the engine, for events of `KINDS`."""
-
-    KINDS = (PromptQueued, PromptStarted, PromptFinished)
-    ENDINGS = {Outcome.SUCCEEDED: "executed in", Outcome.FAILED: "failed after",
-               Outcome.PARTLY_SUCCEEDED: "partly executed in", Outcome.INTERRUPTED: "interrupted after",
-               Outcome.CANCELLED: "cancelled after", Outcome.POISONED: "given up after"}
-
-    def __init__(self) -> None:
-        self._started_at: dict[str, int] = {}
-        self._line = FrequentLine(log)
-
-    def take(self, event: Event) -> None:
-        kind = event.__class__
-        if kind is PromptQueued:
-            self._line.say("got prompt")
-        elif kind is PromptStarted:
-            self._started_at[event.prompt_id] = event.at  # type: ignore[attr-defined]
-        elif kind is PromptFinished:
-            assert isinstance(event, PromptFinished)
-            seconds = (event.at - self._started_at.pop(event.prompt_id, event.at)) / 1000
-            self._line.say("Prompt %s %.2f seconds", self.ENDINGS[event.outcome], seconds)

@@ -19,7 +19,8 @@ log = logging.getLogger("studio.web")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _PICTURES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
-
+_HEADERS_OF_REQUESTS = ", ".join(("Content-Type", "Authorization", "Comfy-User", "Comfy-Usage-Source",
+                                  "Idempotency-Key", "Prefer", "Last-Event-ID"))
 
 LARGEST_COMMAND = 2**20
 """Bytes of a body that is decoded on the loop: ids of ten thousand prompts are less than half of it."""
@@ -83,21 +84,25 @@ async def errors_to_statuses(request: web.Request, handler: Handler) -> web.Stre
 @web.middleware
 async def own_pages_only(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refuse requests that a page of another origin makes, unless CORS is switched on."""
-    origin = request.app[SETTINGS].cors_origin
-    if origin is not None:
-        response = web.Response() if request.method == "OPTIONS" else await handler(request)
-        if not response.prepared:
-            response.headers["Access-Control-Allow-Origin"] = origin
-            response.headers["Access-Control-Allow-Methods"] = "POST, GET, DELETE, PUT, OPTIONS, PATCH"
-            response.headers["Access-Control-Allow-Headers"] = "Content-Type, Authorization, Comfy-User"
-            response.headers["Access-Control-Allow-Credentials"] = "true"
-        return response
+    if request.app[SETTINGS].cors_origin is not None:
+        return web.Response() if request.method == "OPTIONS" else await handler(request)
     host, origin_sent = request.headers.get("Host"), request.headers.get("Origin")
     if is_cross_site(request) or await is_foreign_to_loopback(request.app[LOOPBACK_NAMES], host, origin_sent):
         return web.Response(status=403)
     if request.method == "OPTIONS":
         return web.Response()
     return await handler(request)
+
+
+async def let_pages_read(request: web.Request, response: web.StreamResponse) -> None:
+    """Before an answer is sent, whoever made it: tell browsers which pages may read it, if CORS is switched on."""
+    origin = request.app[SETTINGS].cors_origin
+    if origin is not None:
+        response.headers["Access-Control-Allow-Origin"] = origin
+        response.headers["Access-Control-Allow-Methods"] = "POST, GET, DELETE, PUT, OPTIONS, PATCH"
+        response.headers["Access-Control-Allow-Headers"] = _HEADERS_OF_REQUESTS
+        response.headers["Access-Control-Allow-Credentials"] = "true"
+        response.headers["Access-Control-Expose-Headers"] = "Retry-After, Preference-Applied, Location, ETag"
 
 
 def is_cross_site(request: web.Request) -> bool:

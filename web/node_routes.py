@@ -9,7 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
-from execution import Engine, NodeDefinition
+from execution import Engine, NodeDefinition, text_of
 
 from . import wire
 from .app_keys import NODE_CATALOGUE
@@ -33,17 +33,9 @@ class ClassNotDescribed(Exception):
         super().__init__(sentence)
         self.error = {
             "type": "class_not_described", "message": sentence,
-            "details": "" if raised is None else f"{type(raised).__name__}: {_text_of(raised)}",
+            "details": "" if raised is None else f"{type(raised).__name__}: {text_of(raised)[:_LONGEST_TEXT]}",
             "extra_info": {"class_type": definition.class_type, "python_module": definition.origin,
                            "exception_type": None if raised is None else type(raised).__name__}}
-
-
-def _text_of(error: BaseException) -> str:
-    """What an exception of a pack says, which may raise in turn."""
-    try:
-        return str(error)[:_LONGEST_TEXT]
-    except BaseException:
-        return "(it cannot be printed)"
 
 
 class NodeCatalogue:

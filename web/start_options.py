@@ -221,7 +221,8 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
     running.add_argument("--cancel-grace", type=at_least(0, float), default=5.0, metavar="SECONDS",
                          help="how long the clean-up of a cancelled async node is waited for (default 5)")
     running.add_argument("--hook-timeout", type=at_least(0.001, float), default=60.0, metavar="SECONDS",
-                         help="how long a validator, a change check or a declaration of inputs may take (default 60)")
+                         help="how long a validator, a change check, a declaration of inputs or a cache of a pack may "
+                              "take (default 60)")
     running.add_argument("--run-timeout", type=at_least(0, float), default=0.0, metavar="SECONDS",
                          help="how long one call of a node may take, if neither the prompt nor its class says (default "
                               "0: without end)")

@@ -18,6 +18,8 @@ from .workflow_conversion_submission import convert_submission
 
 LARGE_BODY = 256 * 2**10
 """Bytes from which a body is decoded on a thread."""
+SMALL_BODY = 32 * 2**10
+"""Bytes up to which a prompt is looked at without a thread."""
 IDEMPOTENCY_KEY = "Idempotency-Key"
 LONGEST_KEY = 255
 """Characters of it."""
@@ -91,6 +93,7 @@ async def submission_of(request: web.Request) -> PromptSubmission:
         if refusal.error["type"] != "invalid_json" and not await asyncio.to_thread(_brings_number, content):
             engine.take_number()  # as the prompts do that are refused later
         raise
+    submission.is_small = content is body and len(body) <= SMALL_BODY
     submission.idempotency_key = key
     submission.content_key = content_key or submission.content_key
     put_in_line(request.app, submission)

@@ -390,10 +390,13 @@ def frame_bytes(opcode: int, payload: bytes) -> bytes:
     """A final, unmasked WebSocket frame."""
     length = len(payload)
     if length < 126:
-        return bytes((opcode, length)) + payload
+        return (_SHORT_TEXT[length] if opcode == TEXT else bytes((opcode, length))) + payload
     if length < 65_536:
         return bytes((opcode, 126)) + length.to_bytes(2, "big") + payload
     return bytes((opcode, 127)) + length.to_bytes(8, "big") + payload
+
+
+_SHORT_TEXT = [bytes((TEXT, length)) for length in range(126)]
 
 
 def payload_of(frame: bytes) -> bytes:
@@ -467,55 +470,72 @@ class FrameEncoder:
     @staticmethod
     def audience_of(event: Event) -> Audience | None:
         """Who would be sent something of an event; None if nobody is."""
-        return _AUDIENCES.get(event.__class__)
+        kind = event.__class__
+        if kind is NodeFinished and _is_told_of_no_more(event):  # type: ignore[arg-type]
+            return None
+        return _AUDIENCES.get(kind)
 
     def encode(self, event: Event) -> list[Frame]:
-        match event:
-            case NodeStarted():
-                return [Frame(self._message("executing", {
-                    "node": event.place.node_id, "display_node": event.place.display_id,
-                    "prompt_id": event.prompt_id}), Audience.OWN)]
-            case NodeFinished():
-                if event.ui_was_shown or (event.ui is None and not (event.is_output and event.from_cache)):
-                    return []
-                return [_executed(self._message, event.prompt_id, event.place, event.ui)]
-            case NodeShown():
-                return [_executed(self._message, event.prompt_id, event.place, event.ui)]
-            case NodeProgressed():
-                return _progress_frames(event, self._message)
-            case ProgressTabled():
-                return [Frame(self._table(event), Audience.OWN_OR_ALL, ("table", event.prompt_id))]
-            case PromptQueued() | QueueChanged():
-                if isinstance(event, PromptQueued):
-                    self.learn(event.prompt_id, event.extra_data)
-                return [Frame(status_message(event.remaining), Audience.ALL)]
-            case PromptStarted():
-                return [Frame(status_message(event.remaining), Audience.ALL),
-                        Frame(self._message("execution_start", {"prompt_id": event.prompt_id, "timestamp": event.at}),
-                              Audience.OWN)]
-            case NodesCached():
-                return [Frame(self._message("execution_cached", {
-                    "nodes": event.nodes, "prompt_id": event.prompt_id, "timestamp": event.at}), Audience.OWN)]
-            case NodeBlocked():
-                return [Frame(self._message("execution_error", {
-                    "prompt_id": event.prompt_id, "node_id": event.place.node_id, "node_type": event.node_type,
-                    "executed": event.executed, "exception_message": f"Execution Blocked: {event.message}",
-                    "exception_type": "ExecutionBlocked", "traceback": [], "current_inputs": [],
-                    "current_outputs": []}), Audience.OWN_OR_ALL)]
-            case NodeSaid():
-                return [Frame(binary_message(3, text_payload(event.place.node_id, event.text)), Audience.OWN_OR_ALL)]
-            case NodeRetried():
-                said = f"Trying again in {event.seconds:g} s ({event.attempt} of {event.most_attempts}): " \
-                       f"{event.error.exception_message.strip()[:_LONGEST_REASON]}"
-                return [Frame(binary_message(3, text_payload(event.place.node_id, said)), Audience.OWN_OR_ALL)]
-            case NodeFailed():
-                return [Frame(self._message("execution_error", failure(event)), Audience.OWN)]
-            case PromptFinished():
-                frames = _finished_frames(event, self._message)
-                self.forget(event.prompt_id)
-                return frames
-            case _:
-                return []
+        encode = _ENCODERS.get(event.__class__)
+        return [] if encode is None else encode(self, event)
+
+    def _node_started(self, event: NodeStarted) -> list[Frame]:
+        place = event.place
+        return [Frame(self._message("executing", {
+            "node": place.node_id, "display_node": place.display_id, "prompt_id": event.prompt_id}), Audience.OWN)]
+
+    def _node_finished(self, event: NodeFinished) -> list[Frame]:
+        if _is_told_of_no_more(event):
+            return []
+        return [_executed(self._message, event.prompt_id, event.place, event.ui)]
+
+    def _node_shown(self, event: NodeShown) -> list[Frame]:
+        return [_executed(self._message, event.prompt_id, event.place, event.ui)]
+
+    def _node_progressed(self, event: NodeProgressed) -> list[Frame]:
+        return _progress_frames(event, self._message)
+
+    def _progress_tabled(self, event: ProgressTabled) -> list[Frame]:
+        return [Frame(self._table(event), Audience.OWN_OR_ALL, ("table", event.prompt_id))]
+
+    def _prompt_queued(self, event: PromptQueued) -> list[Frame]:
+        self.learn(event.prompt_id, event.extra_data)
+        return [Frame(status_message(event.remaining), Audience.ALL)]
+
+    def _queue_changed(self, event: QueueChanged) -> list[Frame]:
+        return [Frame(status_message(event.remaining), Audience.ALL)]
+
+    def _prompt_started(self, event: PromptStarted) -> list[Frame]:
+        return [Frame(status_message(event.remaining), Audience.ALL),
+                Frame(self._message("execution_start", {"prompt_id": event.prompt_id, "timestamp": event.at}),
+                      Audience.OWN)]
+
+    def _nodes_cached(self, event: NodesCached) -> list[Frame]:
+        return [Frame(self._message("execution_cached", {
+            "nodes": event.nodes, "prompt_id": event.prompt_id, "timestamp": event.at}), Audience.OWN)]
+
+    def _node_blocked(self, event: NodeBlocked) -> list[Frame]:
+        return [Frame(self._message("execution_error", {
+            "prompt_id": event.prompt_id, "node_id": event.place.node_id, "node_type": event.node_type,
+            "executed": event.executed, "exception_message": f"Execution Blocked: {event.message}",
+            "exception_type": "ExecutionBlocked", "traceback": [], "current_inputs": [],
+            "current_outputs": []}), Audience.OWN_OR_ALL)]
+
+    def _node_said(self, event: NodeSaid) -> list[Frame]:
+        return [Frame(binary_message(3, text_payload(event.place.node_id, event.text)), Audience.OWN_OR_ALL)]
+
+    def _node_retried(self, event: NodeRetried) -> list[Frame]:
+        said = f"Trying again in {event.seconds:g} s ({event.attempt} of {event.most_attempts}): " \
+               f"{event.error.exception_message.strip()[:_LONGEST_REASON]}"
+        return [Frame(binary_message(3, text_payload(event.place.node_id, said)), Audience.OWN_OR_ALL)]
+
+    def _node_failed(self, event: NodeFailed) -> list[Frame]:
+        return [Frame(self._message("execution_error", failure(event)), Audience.OWN)]
+
+    def _prompt_finished(self, event: PromptFinished) -> list[Frame]:
+        frames = _finished_frames(event, self._message)
+        self.forget(event.prompt_id)
+        return frames
 
     def _table(self, event: ProgressTabled) -> bytes:
         rows = event.rows
@@ -530,6 +550,21 @@ class FrameEncoder:
         elif len(payload) > LARGEST_TABLE // 2:  # the next one may be too large
             told.update((node_id, _progress_of(row)) for node_id, row in rows.items())
         return frame_bytes(TEXT, payload)
+
+
+_ENCODERS: Mapping[type, Callable[[FrameEncoder, Any], list[Frame]]] = {
+    NodeStarted: FrameEncoder._node_started, NodeFinished: FrameEncoder._node_finished,
+    NodeShown: FrameEncoder._node_shown, NodeProgressed: FrameEncoder._node_progressed,
+    ProgressTabled: FrameEncoder._progress_tabled, PromptQueued: FrameEncoder._prompt_queued,
+    QueueChanged: FrameEncoder._queue_changed, PromptStarted: FrameEncoder._prompt_started,
+    NodesCached: FrameEncoder._nodes_cached, NodeBlocked: FrameEncoder._node_blocked,
+    NodeSaid: FrameEncoder._node_said, NodeRetried: FrameEncoder._node_retried, NodeFailed: FrameEncoder._node_failed,
+    PromptFinished: FrameEncoder._prompt_finished}
+
+
+def _is_told_of_no_more(event: NodeFinished) -> bool:
+    """A node that ended without anything to show, or has shown it already."""
+    return event.ui_was_shown or (event.ui is None and not (event.is_output and event.from_cache))
 
 
 def _progress_of(row: ProgressRow) -> tuple[float, float, str]:

@@ -78,16 +78,13 @@ def _number(number: int | float) -> int | float:
         return sys.float_info.max if number > 0 else -sys.float_info.max
 
 
-def ending_of(entry: HistoryEntry, position: int, submitted: bytes | None = None) -> dict[str, Any]:
-    """The values that a row takes when its job has ended."""
-    shown: bytes | None = bytes(entry.prompt) if isinstance(entry.prompt, Raw) else encode(entry.prompt)
-    if shown == submitted:
-        shown = None
+def ending_of(entry: HistoryEntry, position: int) -> dict[str, Any]:
+    """The values that a row takes when its job has ended. Its prompt as it is shown is kept if it differs."""
     details = encode(Details(**{name: getattr(entry, name) for name in _DETAILS}))
     return {"state": entry.state.value, "rank": ENDED, "position": position, "outcome": entry.outcome,
             "has_history": entry.has_history, "duration": entry.duration, "started_at": entry.started_at,
-            "ended_at": entry.ended_at, "attempt": entry.attempt, "prompt": shown, "details": details,
-            "more_bytes": len(details) + len(shown or b"")}
+            "ended_at": entry.ended_at, "attempt": entry.attempt, "details": details,
+            "prompt": bytes(entry.prompt) if isinstance(entry.prompt, Raw) else encode(entry.prompt)}
 
 
 def bare_end_of(entry: HistoryEntry, submitted: bytes, trouble: Exception) -> HistoryEntry:

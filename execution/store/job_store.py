@@ -182,6 +182,8 @@ class NewJob(Struct, kw_only=True):
     """Whoever submits with this key again means this job."""
     had_secrets: bool = False
     """Something came with it that is written nowhere."""
+    is_first_run: bool = False
+    """No job had its id before: the engine has just made that up."""
     node_errors: Mapping[str, Any] = {}
     """What was wrong with outputs that are left out, as whoever submitted it was told."""
 

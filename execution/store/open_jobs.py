@@ -93,7 +93,7 @@ class OpenJobs:
                 entry.started_at, entry.attempt = event.at, entry.attempt + 1
             case NodesCached():
                 entry = self._entries[event.prompt_id]
-                entry.cached, entry.cached_at = event.nodes, event.at
+                entry.cached, entry.cached_at = [*entry.cached, *event.nodes], entry.cached_at or event.at
             case NodeFailed():
                 entry = self._entries[event.prompt_id]
                 entry.failure = entry.failure or event

@@ -3,6 +3,7 @@
 import logging
 import sqlite3
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from ..events import (
@@ -20,13 +21,14 @@ from .event_codec import encode_event, is_logged
 from .job_rows import ENDED, PENDING, RUNNING, bare_end_of, ending_of, insertion_of
 from .job_store import HistoryEntry, JobState, NewJob
 from .sqlite_outbox import drop_jobs, put_into_outbox
+from .sqlite_writer import Facts
 
 log = logging.getLogger("studio.store")
 
-_SET_FACT = "INSERT INTO facts VALUES (?, ?) ON CONFLICT DO UPDATE SET value = max(value, excluded.value)"
-_ADD_TO_FACT = "INSERT INTO facts VALUES (?, ?) ON CONFLICT DO UPDATE SET value = value + excluded.value"
 _LARGEST_NUMBER = 2**53
 _OPEN = "prompt_id = :prompt_id AND rank < 2"
+_EVENT = "(?, ?, ?, ?, ?, ?)"
+_ROWS_AT_ONCE = (64, 32, 16, 8, 4, 2, 1)
 
 
 class AddJob:
@@ -40,18 +42,26 @@ class AddJob:
         self.run = 1
         """Known once it was applied."""
 
-    def apply(self, db: sqlite3.Connection) -> None:
+    def apply(self, db: sqlite3.Connection, facts: Facts) -> None:
         prompt_id = self._job.entry.prompt_id
-        (last,) = db.execute("SELECT max(run) FROM jobs WHERE prompt_id = ?", (prompt_id,)).fetchone()
-        if last is not None:
-            db.execute("UPDATE jobs SET is_newest = 0 WHERE prompt_id = ? AND is_newest", (prompt_id,))
-        self.run = (last or 0) + 1
+        self.run = 1
+        if not self._job.is_first_run:
+            (last,) = db.execute("SELECT max(run) FROM jobs WHERE prompt_id = ?", (prompt_id,)).fetchone()
+            if last is not None:
+                db.execute("UPDATE jobs SET is_newest = 0 WHERE prompt_id = ? AND is_newest", (prompt_id,))
+            self.run = (last or 0) + 1
         values = insertion_of(self._job, self.run)
-        names = ", ".join(values)
-        db.execute(f"INSERT INTO jobs ({names}) VALUES ({', '.join(f':{name}' for name in values)})", values)
+        db.execute(_insertion(tuple(values)), values)
         number = self._job.entry.number
         if isinstance(number, int) and abs(number) < _LARGEST_NUMBER:
-            db.execute(_SET_FACT, ("next_number", abs(number) + 1))
+            facts.note("next_number", abs(number) + 1)
+
+    apply_alone = apply
+
+
+@cache
+def _insertion(names: tuple[str, ...]) -> str:
+    return f"INSERT INTO jobs ({', '.join(names)}) VALUES ({', '.join(f':{name}' for name in names)})"
 
 
 class WriteEvents:
@@ -70,24 +80,19 @@ class WriteEvents:
         self._owners = owners
         self._entries = entries
 
-    def apply(self, db: sqlite3.Connection) -> None:
-        db.execute("SAVEPOINT events")
-        try:
-            self._apply(db, self._events)
-        except sqlite3.OperationalError:
-            raise
-        except Exception:
-            db.execute("ROLLBACK TO events")
-            for event in self._events:
-                self._apply_alone(db, event)
-        db.execute("RELEASE events")
+    def apply(self, db: sqlite3.Connection, facts: Facts) -> None:
+        self._apply(db, facts, self._events)
 
-    def _apply_alone(self, db: sqlite3.Connection, event: Event) -> None:
+    def apply_alone(self, db: sqlite3.Connection, facts: Facts) -> None:
+        for event in self._events:
+            self._apply_event(db, facts, event)
+
+    def _apply_event(self, db: sqlite3.Connection, facts: Facts, event: Event) -> None:
         """Something of a batch cannot be written, now or later. The rest of it is, and of an end at least that it is
         one: a prompt that stays open would run again."""
         db.execute("SAVEPOINT event")
         try:
-            self._apply(db, [event])
+            self._apply(db, facts, [event])
         except sqlite3.OperationalError:
             raise
         except Exception as error:
@@ -97,8 +102,8 @@ class WriteEvents:
                 self._end_job(db, self._entries[event.sequence].prompt_id, event, error)
         db.execute("RELEASE event")
 
-    def _apply(self, db: sqlite3.Connection, events: Sequence[Event]) -> None:
-        rows = []
+    def _apply(self, db: sqlite3.Connection, facts: Facts, events: Sequence[Event]) -> None:
+        rows: list[tuple[Any, ...]] = []
         size = 0
         for event in events:
             prompt_id: PromptId | None = getattr(event, "prompt_id", None)
@@ -109,9 +114,9 @@ class WriteEvents:
                 rows.append((event.sequence, event.at, prompt_id, owner, type(event).__name__, body))
             if prompt_id is not None:
                 self._change_job(db, prompt_id, event)
-        db.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", rows)
-        db.execute(_ADD_TO_FACT, ("event_bytes", size))
-        db.execute(_SET_FACT, ("last_sequence", events[-1].sequence))
+        _insert_events(db, rows)
+        facts.note("event_bytes", size)
+        facts.note("last_sequence", events[-1].sequence)
 
     def _change_job(self, db: sqlite3.Connection, prompt_id: PromptId, event: Event) -> None:
         values: dict[str, Any] = {"prompt_id": prompt_id, "at": event.at, "sequence": event.sequence}
@@ -138,20 +143,34 @@ class WriteEvents:
     def _end_job(self, db: sqlite3.Connection, prompt_id: PromptId, event: Event,
                  trouble: Exception | None = None) -> None:
         """:param trouble: what was in the way of writing all of it; then as little as can be is written."""
-        row = db.execute(f"SELECT submitted, key FROM jobs WHERE {_OPEN}", {"prompt_id": prompt_id}).fetchone()
         entry = self._entries.get(event.sequence)
-        if row is None or entry is None:
-            log.error("prompt %s ended (%s), but no job of that id is open: it is not recorded twice", prompt_id,
-                      type(event).__name__)
-            return
-        if trouble is not None:
-            entry = bare_end_of(entry, row[0], trouble)
-        db.execute(
+        key = None
+        if entry is not None and (trouble is not None or entry.end_notice is not None):
+            row = db.execute(f"SELECT submitted, key FROM jobs WHERE {_OPEN}", {"prompt_id": prompt_id}).fetchone()
+            if row is not None:
+                key = row[1]
+                entry = entry if trouble is None else bare_end_of(entry, row[0], trouble)
+        changed = 0 if entry is None else db.execute(
             "UPDATE jobs SET state = :state, rank = :rank, position = :position, outcome = :outcome, "
             "has_history = :has_history, duration = :duration, started_at = :started_at, ended_at = :ended_at, "
-            "attempt = :attempt, prompt = :prompt, details = :details, bytes = bytes + :more_bytes "
-            f"WHERE {_OPEN}", {**ending_of(entry, event.sequence, row[0]), "prompt_id": prompt_id})
-        put_into_outbox(db, row[1], entry)
+            "attempt = :attempt, details = :details, "
+            "prompt = CASE submitted WHEN :prompt THEN NULL ELSE :prompt END, "
+            "bytes = bytes + length(:details) + CASE submitted WHEN :prompt THEN 0 ELSE length(:prompt) END "
+            f"WHERE {_OPEN}", {**ending_of(entry, event.sequence), "prompt_id": prompt_id}).rowcount
+        if not changed:
+            log.error("prompt %s ended (%s), but no job of that id is open: it is not recorded twice", prompt_id,
+                      type(event).__name__)
+        elif entry is not None and key is not None:
+            put_into_outbox(db, key, entry)
+
+
+def _insert_events(db: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+    first = 0
+    for count in _ROWS_AT_ONCE:
+        while len(rows) - first >= count:
+            some = rows[first:first + count]
+            first += count
+            db.execute(f"INSERT INTO events VALUES {', '.join([_EVENT] * count)}", [one for row in some for one in row])
 
 
 class NoteJudging:
@@ -164,10 +183,12 @@ class NoteJudging:
         self._now = now
         self._before = before
 
-    def apply(self, db: sqlite3.Connection) -> None:
+    def apply(self, db: sqlite3.Connection, facts: Facts) -> None:
         for prompt_id, judgings in ((self._before, "0"), (self._now, "judgings + 1")):
             if prompt_id is not None:
                 db.execute(f"UPDATE jobs SET judgings = {judgings} WHERE {_OPEN}", {"prompt_id": prompt_id})
+
+    apply_alone = apply
 
 
 class DeleteHistory:
@@ -182,23 +203,27 @@ class DeleteHistory:
     def concerns(self, prompt_id: PromptId) -> bool:
         return self._prompt_ids is None or prompt_id in self._prompt_ids
 
-    def apply(self, db: sqlite3.Connection) -> None:
+    def apply(self, db: sqlite3.Connection, facts: Facts) -> None:
         if self._prompt_ids is None:
             drop_jobs(db)
             return
         for prompt_id in self._prompt_ids:
             drop_jobs(db, "prompt_id = ?", (prompt_id,))
 
+    apply_alone = apply
+
 
 def prune(db: sqlite3.Connection, ended_before: int | None, most_bytes: int | None, most_events: int,
           most_event_bytes: int) -> None:
     """Drop what is older, and the oldest of what is more, than is kept. Open jobs stay."""
+    facts = Facts()
     db.execute("BEGIN IMMEDIATE")
     try:
         last = _last_to_drop(db, ended_before, most_bytes)
         if last is not None:
             drop_jobs(db, "position <= ?", (last,))
-        _drop_events(db, most_events, most_event_bytes)
+        _drop_events(db, facts, most_events, most_event_bytes)
+        facts.write(db)
         db.execute("COMMIT")
     except BaseException:
         db.execute("ROLLBACK")
@@ -206,7 +231,7 @@ def prune(db: sqlite3.Connection, ended_before: int | None, most_bytes: int | No
     db.execute("PRAGMA incremental_vacuum(1000)")
 
 
-def _drop_events(db: sqlite3.Connection, most_events: int, most_bytes: int) -> None:
+def _drop_events(db: sqlite3.Connection, facts: Facts, most_events: int, most_bytes: int) -> None:
     """The oldest go first. What goes is measured, and what stays is not looked at: its bytes are counted on."""
     (last,) = db.execute("SELECT max(sequence) FROM (SELECT sequence FROM events ORDER BY sequence DESC "
                          "LIMIT 1 OFFSET ?)", (most_events,)).fetchone()
@@ -219,8 +244,8 @@ def _drop_events(db: sqlite3.Connection, most_events: int, most_bytes: int) -> N
         last, gone = max(sequence, last or 0), gone + size
     if last is not None:
         db.execute("DELETE FROM events WHERE sequence <= ?", (last,))
-        db.execute(_ADD_TO_FACT, ("event_bytes", -gone))
-        db.execute(_SET_FACT, ("oldest_event", last + 1))
+        facts.note("event_bytes", -gone)
+        facts.note("oldest_event", last + 1)
 
 
 def _last_to_drop(db: sqlite3.Connection, ended_before: int | None, most_bytes: int | None) -> int | None:

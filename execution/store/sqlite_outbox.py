@@ -10,7 +10,7 @@ from .event_codec import decode
 from .job_rows import COLUMNS, ENDED, OWED, entry_of
 from .job_store import HistoryEntry
 from .outbox import Delivery, DeliveryState, EndNotice, is_owed
-from .sqlite_writer import Change
+from .sqlite_writer import Change, Facts
 
 T = TypeVar("T")
 
@@ -111,10 +111,12 @@ class NoteDelivery:
     def __init__(self, delivery: Delivery) -> None:
         self._delivery = delivery
 
-    def apply(self, db: sqlite3.Connection) -> None:
+    def apply(self, db: sqlite3.Connection, facts: Facts) -> None:
         known = self._delivery
         db.execute("UPDATE deliveries SET state = ?, tries = ?, next_try_at = ?, last_error = ? WHERE id = ?",
                    (known.state.value, known.tries, known.next_try_at, known.last_error, known.id))
         if known.state is not DeliveryState.PENDING:  # with it goes the row of the delivery
             db.execute("DELETE FROM jobs WHERE rank = ? AND key = (SELECT job FROM deliveries WHERE id = ?)",
                        (OWED, known.id))
+
+    apply_alone = apply

@@ -20,21 +20,53 @@ from .sqlite_file import BUSY_SECONDS, FileHeld, trouble_of
 log = logging.getLogger("studio.store")
 
 
+_KEEP = ("INSERT INTO facts VALUES {rows} ON CONFLICT DO UPDATE SET value = CASE excluded.name "
+         "WHEN 'event_bytes' THEN value + excluded.value ELSE max(value, excluded.value) END")
+
+
+class Facts:
+    """Numbers that are kept beside the rows, written once for all changes of a transaction. One of bytes is added to
+    what was there; of any other the largest stays."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, int] = {}
+
+    def note(self, name: str, value: int) -> None:
+        before = self._values.get(name)
+        if before is not None:
+            value = before + value if name == "event_bytes" else max(before, value)
+        self._values[name] = value
+
+    def write(self, db: sqlite3.Connection) -> None:
+        if self._values:
+            db.execute(_KEEP.format(rows=", ".join(["(?, ?)"] * len(self._values))),
+                       [one for fact in self._values.items() for one in fact])
+
+
 class Change(Protocol):
-    """Something to be written."""
+    """Something to be written, in as few statements as can be: the interpreter is let go of for each, and while nodes
+    run it takes up to a switch interval to get it back."""
 
     has_events: bool
     is_light: bool
     """It need not outlive a loss of power, only the process: its commit does not wait for the disk."""
 
-    def apply(self, db: sqlite3.Connection) -> None:
+    def apply(self, db: sqlite3.Connection, facts: Facts) -> None:
         """On the thread, within a transaction; again in another one if that could not be committed."""
+        ...
+
+    def apply_alone(self, db: sqlite3.Connection, facts: Facts) -> None:
+        """The same where that has failed with some other error than the database's. What of it can be written is."""
         ...
 
 
 Answer = Callable[[StoreUnavailable | None], None]
 """Called on the loop, once the change is written or it is known that it is not."""
 
+GATHER = 0.001
+"""Seconds that a change waits for others while many come: a transaction costs more than a change."""
+CROWD = 1.5
+"""Changes that come beside another one, on the average of the last few times, from which they are waited for."""
 PAUSE = 0.05
 """Seconds between two tries to write while another program holds the file."""
 
@@ -67,6 +99,7 @@ class SqliteWriter:
         self._is_closed = False
         self._is_over = False
         """No change comes after those that were taken."""
+        self._crowd = 0.0
         self._thread = threading.Thread(target=self._work, name="studio-store-writer", daemon=True)
         self._thread.start()
 
@@ -112,12 +145,15 @@ class SqliteWriter:
             return
         try:
             one = self._changes.get(timeout=PAUSE if group else None)
+            if one is not None and CROWD <= self._crowd > self._changes.qsize():
+                time.sleep(GATHER)
             while one is not None:
                 group.append(one)
                 one = self._changes.get_nowait()
             self._is_over = True
         except Empty:
             pass
+        self._crowd += (len(group) - 1 - self._crowd) / 8
 
     def _write(self, group: Sequence[_Waiting]) -> list[_Waiting]:
         """Write changes and answer them. Returns those that have to wait for another program, and still may."""
@@ -131,15 +167,17 @@ class SqliteWriter:
         self._mailbox.post(_tell, answers)  # all in one turn of the loop: none is a start ahead of the others
         return again
 
-    def _try(self, changes: Sequence[Change]) -> list[StoreUnavailable | None]:
+    def _try(self, changes: Sequence[Change], is_alone: bool = False) -> list[StoreUnavailable | None]:
         """What is in the way of each change, or None."""
         try:
-            self._commit(changes)
+            self._commit(changes, is_alone)
         except sqlite3.OperationalError as error:
             return [trouble_of(error)] * len(changes)
         except Exception as error:
             if len(changes) > 1:  # one of them cannot be written as it is: the others need not suffer for it
                 return self._try_each(changes)
+            if not is_alone:
+                return self._try(changes, is_alone=True)
             log.exception("a change cannot be written to the store")
             return [StoreRefused(f"the store refuses it: {error}")]
         return [None] * len(changes)
@@ -152,22 +190,26 @@ class SqliteWriter:
             troubles += [held] if held is not None else self._try([change])
         return troubles
 
-    def _commit(self, changes: Sequence[Change]) -> None:
+    def _commit(self, changes: Sequence[Change], is_alone: bool) -> None:
         if not all(change.is_light for change in changes):
-            self._commit_now(changes)
+            self._commit_now(changes, is_alone)
             return
         self._db.execute("PRAGMA synchronous = NORMAL")
         try:
-            self._commit_now(changes)
+            self._commit_now(changes, is_alone)
         finally:
             self._db.execute("PRAGMA synchronous = FULL")
 
-    def _commit_now(self, changes: Sequence[Change]) -> None:
-        db = self._db
+    def _commit_now(self, changes: Sequence[Change], is_alone: bool) -> None:
+        db, facts = self._db, Facts()
         db.execute("BEGIN IMMEDIATE")
         try:
             for change in changes:
-                change.apply(db)
+                if is_alone:
+                    change.apply_alone(db, facts)
+                else:
+                    change.apply(db, facts)
+            facts.write(db)
             if any(change.has_events for change in changes):
                 reach("before-commit")
             db.execute("COMMIT")

@@ -13,7 +13,7 @@ MODELS = "no diffusion models run here yet; load the model in your own node, wit
 _SAMPLING = "no sampler runs here yet; run the sampling loop in your own node"
 _FILES = ("no diffusion models run here yet; read the weights with comfy.utils.load_torch_file "
           "and build the model in your own node")
-_SCHEDULE = "the engine keeps results and order by itself; declare IS_CHANGED or NOT_IDEMPOTENT on the node class"
+SCHEDULE = "the engine keeps results and order by itself; declare IS_CHANGED or NOT_IDEMPOTENT on the node class"
 
 
 class CLIPType(Enum):
@@ -129,7 +129,7 @@ ABSENT_MODULES: dict[str, AbsentModule] = {
                                          "attention_basic", "attention_pytorch", "CrossAttention",
                                          "BasicTransformerBlock", "SpatialTransformer"),
     "comfy.text_encoders": _open(MODELS),
-    "comfy_execution.caching": AbsentModule(_SCHEDULE, (
+    "comfy_execution.caching": AbsentModule(SCHEDULE, (
         "BasicCache", "HierarchicalCache", "LRUCache", "DependencyAwareCache", "NullCache", "CacheKeySet",
         "CacheKeySetID", "CacheKeySetInputSignature", "include_unique_id_in_input")),
     "comfy_extras.chainner_models": AbsentModule("use the library spandrel", is_package=True),
@@ -154,7 +154,6 @@ ABSENT_BESIDE: dict[str, AbsentModule] = {
         "sample", "sampling_function", "cfg_function")),
     "comfy.sample": AbsentModule(_SAMPLING, ("sample", "sample_custom", "fix_empty_latent_channels",
                                              "prepare_sampling", "cleanup_additional_models")),
-    "comfy_execution.graph": AbsentModule(_SCHEDULE, ("ExecutionList",)),
     "comfy_extras.nodes_latent": AbsentModule("use torch on the tensor `samples` of the latent", (
         "LatentAdd", "LatentSubtract", "LatentMultiply", "LatentInterpolate", "LatentConcat", "LatentCut",
         "LatentBatchSeedBehavior", "LatentApplyOperation")),

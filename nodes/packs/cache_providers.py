@@ -1,17 +1,12 @@
-"""Caches that packs bring, to be asked when ours has no output for a node, and told when it has a new one.
-
-They are noted here; the engine has no question for them yet.
-"""
+"""Caches that packs bring: what they are made of, and which are registered. `provider_tier` asks them."""
 
 from __future__ import annotations
 
 import inspect
-import logging
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -53,8 +48,27 @@ class CacheProvider(ABC):
         """A prompt has ended."""
 
 
-CACHE_PROVIDERS: list[CacheProvider] = []
+class Registered:
+    """A cache that is registered, and how it has done so far."""
+
+    def __init__(self, provider: CacheProvider) -> None:
+        self.provider = provider
+        self.has_failed = False
+        """Which was logged: once is enough."""
+        self.is_late = False
+        """It did not answer in time, and is not asked any more."""
+
+    def hook(self, name: str) -> Callable[..., Any] | None:
+        """A hook that does something; None for the one that every cache has."""
+        found: Callable[..., Any] | None = getattr(self.provider, name, None)
+        return None if getattr(found, "__func__", None) is getattr(CacheProvider, name) else found
+
+
+CACHE_PROVIDERS: list[Registered] = []
 """In the order in which they came."""
+
+watchers: list[Callable[[], None]] = []
+"""Called after each change, on the thread of whoever made it."""
 
 
 def register_provider(provider: CacheProvider) -> None:
@@ -62,11 +76,16 @@ def register_provider(provider: CacheProvider) -> None:
     for name in ("on_lookup", "on_store"):
         if not inspect.iscoroutinefunction(getattr(provider, name, None)):
             raise TypeError(f"a cache needs an async {name}, and {type(provider).__name__} has none")
-    if not any(one is provider for one in CACHE_PROVIDERS):
-        CACHE_PROVIDERS.append(provider)
-        logger.warning("the cache %s of a pack is noted, but Hanzo Studio asks no other caches than its own",
-                       type(provider).__name__)
+    if not any(one.provider is provider for one in CACHE_PROVIDERS):
+        CACHE_PROVIDERS.append(Registered(provider))
+        _tell()
 
 
 def unregister_provider(provider: CacheProvider) -> None:
-    CACHE_PROVIDERS[:] = [one for one in CACHE_PROVIDERS if one is not provider]
+    CACHE_PROVIDERS[:] = [one for one in CACHE_PROVIDERS if one.provider is not provider]
+    _tell()
+
+
+def _tell() -> None:
+    for watcher in list(watchers):
+        watcher()

@@ -3,14 +3,26 @@
 import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
+from operator import is_not
 from typing import Any
 
-from execution import ExecutionBlocker, Hook, InputSpec, NodeDefinition, NodeInterface, NodeResult, PromptScope
+from execution import (
+    EveryType,
+    ExecutionBlocker,
+    Hook,
+    InputSpec,
+    NodeDefinition,
+    NodeInterface,
+    NodeResult,
+    PromptScope,
+)
 
 from .class_info import ClassInfo
+from .constant_declarations import ConstantDeclaration, has_plain_types
 from .dynamic_prompt import DynamicPrompt
 from .patience import patience_of
 
+MATCH_TYPE = "COMFY_MATCHTYPE_V3"
 _CONVERSIONS: Mapping[str, type] = {"INT": int, "FLOAT": float, "STRING": str, "BOOLEAN": bool}
 _SECRETS = {"AUTH_TOKEN_COMFY_ORG": "auth_token_comfy_org", "API_KEY_COMFY_ORG": "api_key_comfy_org",
             "AUTH_TOKEN_STUDIO_ORG": "auth_token_comfy_org", "API_KEY_STUDIO_ORG": "api_key_comfy_org"}
@@ -48,8 +60,10 @@ def define_class_node(class_type: str, node_class: type, origin: str,
     is_async = inspect.iscoroutinefunction(function)
     lazy_check = getattr(node_class, "check_lazy_status", None)
     validate, fingerprint = _hooks_of(node_class)
+    declaration = ConstantDeclaration(node_class, partial(_describe, node_class))
     return NodeDefinition(
-        class_type=class_type, origin=origin, describe=partial(_describe, node_class), create=node_class,
+        class_type=class_type, origin=origin, describe=declaration.ask, create=node_class,
+        describe_in_place=declaration.known if has_plain_types(node_class.RETURN_TYPES) else None,
         creates_in_place=node_class.__init__ is object.__init__ and node_class.__new__ is object.__new__,
         function=lambda instance: getattr(instance, function_name), is_async=is_async, read_result=read_result,
         hidden_values=_hidden_values,
@@ -57,7 +71,8 @@ def define_class_node(class_type: str, node_class: type, origin: str,
         is_output=getattr(node_class, "OUTPUT_NODE", False) is True,
         is_shown_again=bool(getattr(node_class, "HAS_INTERMEDIATE_OUTPUT", False)),
         input_is_list=bool(getattr(node_class, "INPUT_IS_LIST", False)),
-        output_types=node_class.RETURN_TYPES, output_is_list=tuple(getattr(node_class, "OUTPUT_IS_LIST", ())),
+        output_types=output_types(node_class.RETURN_TYPES),
+        output_is_list=tuple(getattr(node_class, "OUTPUT_IS_LIST", ())),
         needs=needs_of(class_type, node_class, is_async), **patience_of(class_type, node_class),
         validate=validate, fingerprint=fingerprint,
         lazy_check=None if lazy_check is None else lambda instance: instance.check_lazy_status,
@@ -109,9 +124,25 @@ def compile_input(name: str, declared: Any, is_required: bool) -> InputSpec:
                 and not options.get("remote") and not options.get("remote_combo"):
             choices = options["options"]
     is_multiple = bool(options.get("multiselect") or options.get("multi_select"))
-    return InputSpec(name=name, type=kind, is_required=is_required, is_lazy=bool(options.get("lazy")),
+    return InputSpec(name=name, type=engine_type(kind), is_required=is_required, is_lazy=bool(options.get("lazy")),
                      wants_link=bool(options.get("rawLink")), convert=convert, minimum=options.get("min"),
                      maximum=options.get("max"), choices=choices, is_multiple=is_multiple, declared=[kind, options])
+
+
+def engine_type(kind: Any) -> Any:
+    """A declared type as the engine is to take it. One that clients match by a template fits every other."""
+    if isinstance(kind, str) and MATCH_TYPE in (one.strip() for one in str.split(kind, ",")):
+        return EveryType(str.__str__(kind))
+    return kind
+
+
+def output_types(declared: Any) -> Any:
+    """The types of outputs, in what the class keeps them in if there is nothing to say of them: some packs' tuples have
+    an opinion of their own."""
+    if not isinstance(declared, (list, tuple)):
+        return declared
+    types = [engine_type(one) for one in declared]
+    return types if any(map(is_not, types, declared)) else declared
 
 
 def _hidden_values(interface: NodeInterface, scope: PromptScope, node_id: str, reduced: bool) -> dict[str, Any]:

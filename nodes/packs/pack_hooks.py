@@ -58,6 +58,7 @@ _REPLACEABLE = {
 ORIGINALS = {owner: {name: owner.__dict__[name] for name in names} for owner, names in _REPLACEABLE.items()}
 _OF_A_RUN = ("__init__", "execute", "execute_async", "handle_execution_error", "reset", "add_message")
 _ORIGINALS_OF_A_RUN = tuple(ORIGINALS[PromptExecutor][name] for name in _OF_A_RUN)
+SECONDS_BETWEEN_LOOKS = 0.1
 _OF_A_NODE = frozenset({NodeStarted, NodeProgressed, NodeFinished})
 
 
@@ -112,7 +113,10 @@ class PackHooks:
         self._watcher = _Watcher()
         self._progress = ProgressKeeper(engine, server, self._submitted, self._watcher.do)
         self._shows = False
-        """Whether a pack replaced `send_sync`, as of the last event that is not of a node."""
+        """Whether a pack replaced `send_sync`, as of the last prompt that came or started."""
+        self._asks = False
+        """The same for `get_input_data`."""
+        self._looked_at = 0.0
         PromptExecutor.runs = self
         engine.add_listener(self.take)
 
@@ -135,16 +139,18 @@ class PackHooks:
     def take(self, event: Event) -> None:
         """On the loop, for every event: so it only looks whether there is something to do."""
         kind = event.__class__
-        if kind not in _OF_A_NODE:
-            self._take_rare(event)
-        else:
+        if kind in _OF_A_NODE:
+            if not (self._shows or self._asks or self._progress.is_asked):
+                return
             self._progress.take(event)  # type: ignore[arg-type]
-        server = self._server
+        else:
+            self._take_rare(event)
+            if kind is PromptQueued or kind is PromptStarted:  # not with every event
+                self._shows = is_replaced(type(self._server), "send_sync", self._server)
+                self._asks = self._asks_for_inputs() is not None
         item = self._items.get(getattr(event, "prompt_id", ""))
-        if kind is NodeStarted and item is not None and self._asks_for_inputs() is not None:
+        if kind is NodeStarted and item is not None and self._asks:
             self._watcher.do(self._ask_for_inputs, event, item)
-        if kind not in _OF_A_NODE:  # asked anew now and then only: it is the way of every event
-            self._shows = is_replaced(type(server), "send_sync", server)
         if self._shows:
             client_id = None if item is None else item[3].get("client_id")
             self._watcher.do(self._show, event, client_id)
@@ -154,7 +160,7 @@ class PackHooks:
     def _take_rare(self, event: Event) -> None:
         match event:
             case PromptQueued():
-                self._replaced.look()
+                self._look_at_names()
                 self._items[event.prompt_id] = (event.number, event.prompt_id, event.prompt, dict(event.extra_data),
                                                 list(event.outputs), {})
                 self._server.number = max(self._server.number, abs(event.number) + 1)
@@ -178,6 +184,13 @@ class PackHooks:
                 dropped = self._ends.pop(event.prompt_id, None)
                 if dropped is not None:
                     dropped.cancel()
+
+    def _look_at_names(self) -> None:
+        """Packs replace names whenever they like, and are told what that does; not for each of a thousand prompts."""
+        now = self._server.loop.time()
+        if now - self._looked_at >= SECONDS_BETWEEN_LOOKS:
+            self._looked_at = now
+            self._replaced.look()
 
     def _asks_for_inputs(self) -> Callable[..., Any] | None:
         function = self._names.get("get_input_data")

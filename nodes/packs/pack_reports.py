@@ -6,6 +6,8 @@ from pathlib import Path
 
 from msgspec import Struct, field
 
+from execution import text_of
+
 LONGEST_SENTENCE = 300
 
 _NAME_IN_MESSAGE = re.compile(r"cannot import name '([^']+)' from (?:partially initialized module )?'([^']+)'")
@@ -62,10 +64,7 @@ def _traceback_within(error: BaseException, pack: Path) -> str:
 
 def sentence_of(error: BaseException) -> str:
     """What went wrong, on one line, in words that name what is missing."""
-    try:
-        text = " ".join(str(error).split())
-    except BaseException:
-        text = "(it cannot be printed)"
+    text = " ".join(text_of(error).split())
     if isinstance(error, PackFailed):
         sentence = text
     elif isinstance(error, ImportError) and error.name is not None:

@@ -6,13 +6,14 @@ are called on the thread of whoever watches for packs, in order.
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from io import BytesIO
 from typing import Any
 
 from execution import Engine, NodeFinished, NodeProgressed, NodeStarted, PromptFinished, PromptId
 
 from . import progress_registry
 from .dynamic_prompt import DynamicPrompt
-from .progress_registry import NodeProgressState, ProgressHandler, ProgressRegistry, kept
+from .progress_registry import NodeProgressState, Preview, ProgressHandler, ProgressRegistry, kept
 from .prompt_server import PromptServer
 
 
@@ -58,6 +59,11 @@ class ProgressKeeper:
     def _show(self, registry: ProgressRegistry, prompt_id: PromptId) -> None:
         registry.show(self._engine.progress_of(prompt_id).values())
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether a pack has a registry of a prompt that runs."""
+        return bool(kept)
+
     def take(self, event: NodeStarted | NodeProgressed | NodeFinished) -> None:
         registry = kept.find(event.prompt_id)
         if registry is None or _is_shown_to_nobody(event):
@@ -83,13 +89,23 @@ def _is_shown_to_nobody(event: Any) -> bool:
 def _tell(event: NodeStarted | NodeProgressed | NodeFinished, handlers: list[ProgressHandler],
           entry: NodeProgressState) -> None:
     node_id, prompt_id = event.place.node_id, event.prompt_id
+    image = _image_of(event) if isinstance(event, NodeProgressed) else None
     for handler in handlers:
         if isinstance(event, NodeStarted):
             handler.start_handler(node_id, entry, prompt_id)
         elif isinstance(event, NodeProgressed):
-            handler.update_handler(node_id, event.value, event.maximum, entry, prompt_id)
+            handler.update_handler(node_id, event.value, event.maximum, entry, prompt_id, image)
         else:
             handler.finish_handler(node_id, entry, prompt_id)
+
+
+def _image_of(event: NodeProgressed) -> Preview | None:
+    """The preview of a tick as clients get it: made small already, so there is no size that it is to have."""
+    if event.preview is None:
+        return None
+    from PIL import Image
+
+    return event.preview_format, Image.open(BytesIO(event.preview)), None
 
 
 def _reset(event: PromptFinished, registry: ProgressRegistry) -> None:

@@ -21,6 +21,9 @@ from nodes.environment import environment
 
 from .dynamic_prompt import DynamicPrompt
 
+Preview = tuple[str, Any, int | None]
+"""(`JPEG` or `PNG`, PIL image, the longest side that it is to have or None)."""
+
 
 class NodeState(Enum):
     """How far a node is."""
@@ -56,8 +59,8 @@ class ProgressHandler:
         """A node begins."""
 
     def update_handler(self, node_id: str, value: float, max_value: float, state: NodeProgressState, prompt_id: str,
-                       image: Any = None) -> None:
-        """A node tells how far it is."""
+                       image: Preview | None = None) -> None:
+        """A node tells how far it is, and perhaps shows its work in progress."""
 
     def finish_handler(self, node_id: str, state: NodeProgressState, prompt_id: str) -> None:
         """A node has ended."""
@@ -240,6 +243,9 @@ class _Kept:
         self._registries: dict[str, ProgressRegistry] = {}
         self._writing = threading.Lock()
         self.find = self._registries.get
+
+    def __len__(self) -> int:
+        return len(self._registries)
 
     def put(self, prompt_id: str, registry: ProgressRegistry, *, unless_known: bool = False) -> ProgressRegistry:
         """Answers the one that is kept: what another thread put meanwhile, if that stays."""

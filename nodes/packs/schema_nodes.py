@@ -15,7 +15,7 @@ from typing import Any
 
 from execution import Hook, InputSpec, NodeDefinition, NodeInterface, NodeResult, PromptScope
 
-from .class_nodes import HIDDEN_VALUES, PERSONAL_SELECTORS, SECRET_SELECTORS, compile_input, needs_of
+from .class_nodes import HIDDEN_VALUES, PERSONAL_SELECTORS, SECRET_SELECTORS, compile_input, needs_of, output_types
 from .patience import patience_of
 from .schema.dynamic_inputs import DYNAMIC_COMBO
 from .schema.io_types import ABSENT, Declared, Leaf
@@ -51,7 +51,8 @@ def define_schema_node(class_type: str, node_class: type[ComfyNode], origin: str
         info=lambda: node_info(class_type, node_class.GET_SCHEMA(), origin, display_name),
         is_output=schema.is_output_node, is_shown_again=schema.has_intermediate_output,
         input_is_list=schema.is_input_list,
-        output_types=[one.get_io_type() for one in schema.outputs], output_is_list=is_list if any(is_list) else (),
+        output_types=output_types([one.get_io_type() for one in schema.outputs]),
+        output_is_list=is_list if any(is_list) else (),
         needs=needs_of(class_type, node_class, is_async), **patience_of(class_type, node_class),
         validate=node.hook("validate_inputs"),
         fingerprint=node.hook("fingerprint_inputs"),

@@ -14,7 +14,7 @@ from collections.abc import Collection, MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from execution import check_interrupted
+from execution import CodeOf, check_interrupted
 from nodes import CATALOGUE, DISPLAY_NAMES
 
 from . import absent_names, diffusion_nodes, peer_options, prompt_executor
@@ -26,6 +26,7 @@ from .pack_hooks import ORIGINALS, PackHooks, restore_originals
 from .prompt_executor import PromptExecutor
 from .prompt_queue import PromptQueue
 from .prompt_server import BinaryEventTypes, Messenger, PromptServer, interrupt_processing
+from .provider_tier import ProviderTier
 from .replaced_names import ReplacedNames
 
 if TYPE_CHECKING:
@@ -57,12 +58,13 @@ class Surface:
     """What `install` put in place: the tables that packs and the loader share, and a way to take it all back."""
 
     def __init__(self, prompt_server: PromptServer, names: MutableMapping[str, Any], hooks: PackHooks | None,
-                 replaced: ReplacedNames) -> None:
+                 replaced: ReplacedNames, caches: ProviderTier | None) -> None:
         self.prompt_server = prompt_server
         self.replaced = replaced
         """To be told of each import, so that packs learn what becomes of names that they replace."""
         self.hooks = hooks
         """Packs' hooks on prompts; None where no engine runs."""
+        self._caches = caches
         self._names = names
         self._tables = {name: table for name, table in names.items() if isinstance(table, dict)}
 
@@ -97,6 +99,8 @@ class Surface:
         take_faces(FACES)
         if self.hooks is not None:
             self.hooks.close()
+        if self._caches is not None:
+            self._caches.close()
         restore_originals()
         finder.remove()
         if str(SURFACE) in sys.path:
@@ -106,7 +110,7 @@ class Surface:
 
 
 def install(messenger: Messenger, *, app: "web.Application | None" = None, address: str = "127.0.0.1",
-            port: int = 8188, options: argparse.Namespace | None = None) -> Surface:
+            port: int = 8188, options: argparse.Namespace | None = None, code_of: CodeOf | None = None) -> Surface:
     """Put everything where packs look for it. To be called on the server's loop, before the first pack.
 
     Called again, it starts afresh, with nothing that packs had assigned.
@@ -114,6 +118,7 @@ def install(messenger: Messenger, *, app: "web.Application | None" = None, addre
     :param app: not started yet, so that packs can add routes to it; their other routes are in
         `Surface.prompt_server.routes` afterwards.
     :param options: start options, which packs read as `comfy.cli_args.args`.
+    :param code_of: tells the code of classes, for caches of packs.
     """
     put_surface_first()
     restore_originals()
@@ -130,7 +135,8 @@ def install(messenger: Messenger, *, app: "web.Application | None" = None, addre
                              ORIGINALS, (prompt_server, prompt_server.prompt_queue))
     engine = messenger.engine
     hooks = None if engine is None else PackHooks(engine, prompt_server, of_execution, replaced)
-    return Surface(prompt_server, of_nodes, hooks, replaced)
+    caches = None if engine is None else ProviderTier(engine, code_of)
+    return Surface(prompt_server, of_nodes, hooks, replaced, caches)
 
 
 def _names_of_server() -> dict[str, Any]:

@@ -22,11 +22,13 @@ from tests.inference.studio_client import node
 ROOT = Path(__file__).resolve().parents[2]
 PACK = '''
 import asyncio
+import time
 from pathlib import Path
 
 import torch
 
 CALLS = Path(__file__).resolve().parents[2] / "calls.txt"
+HOLD = CALLS.with_name("hold")
 
 
 def note(name):
@@ -73,6 +75,8 @@ class Tells:
         return {"required": {"latent": ("LATENT",)}}
 
     def tell(self, latent):
+        while HOLD.exists():  # until the process is killed: its prompt must not end before
+            time.sleep(0.01)
         note("tells")
         return {"ui": {"numbers": [float(one) for one in latent["samples"]], "type": [str(latent["samples"].dtype)]}}
 
@@ -118,9 +122,12 @@ class Server:
 
     async def post_and_crash(self) -> str:
         """The process kills itself as soon as outputs are on the disk."""
+        hold = self.folder / "hold"
+        hold.touch()
         async with self.process(failpoint="outputs-written:1") as process:
             prompt_id = await self.post()
             assert await process.wait() == -signal.SIGKILL
+        hold.unlink()
         return prompt_id
 
     async def result(self, prompt_id: str) -> Any:

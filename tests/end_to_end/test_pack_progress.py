@@ -16,10 +16,13 @@ import contextvars
 import threading
 
 from comfy_execution.graph_utils import GraphBuilder
+from PIL import Image
+
+from comfy.utils import ProgressBar
 from comfy_execution.progress import ProgressHandler, WebUIProgressHandler, add_progress_handler, get_progress_state
 from server import PromptServer
 
-READ, CONTEXTS, TOLD, RESET = [], [], [], threading.Event()
+READ, CONTEXTS, TOLD, SEEN, RESET = [], [], [], [], threading.Event()
 
 
 def note():
@@ -122,8 +125,41 @@ class Watches(Reads):
         return (value,)
 
 
+class Sees(ProgressHandler):
+    def update_handler(self, node_id, value, max_value, state, prompt_id, image=None):
+        SEEN.append([node_id, value, max_value, state["value"],
+                     image and [image[0], image[1].size, image[1].getpixel((0, 0)), image[2]]])
+
+    def reset(self):
+        RESET.set()
+
+
+class Looks(Reads):
+    def run(self, value=0):
+        add_progress_handler(Sees("sees"))
+        return (value,)
+
+
+class Paints(Reads):
+    """Each in a node of its own: ticks that come faster replace each other."""
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"value": ("INT", {}), "after": ("INT", {})}}
+
+    def run(self, value, after):
+        picture = Image.new("RGB", (40, 20), (200, 100, 50))
+        if value == 0:
+            get_progress_state().update_progress("registry", 1, 2, picture)
+        elif value == 1:
+            ProgressBar(4, "bar").update_absolute(3, 4, ("PNG", picture, 10))
+        else:
+            ProgressBar(4, "bare").update_absolute(2)
+        return (value,)
+
+
 NODE_CLASS_MAPPINGS = {one.__name__: one for one in (
-    Reads, ReadsOnTheLoop, ReadsFromAThread, Constant, Tells, Grows, ReadsPlaces, Watches)}
+    Reads, ReadsOnTheLoop, ReadsFromAThread, Constant, Tells, Grows, ReadsPlaces, Watches, Looks, Paints)}
 '''
 
 
@@ -201,6 +237,16 @@ async def test_a_handler_that_was_added_is_told_until_the_end(host: Host) -> Non
     assert ["a", "finished"] in host.pack.TOLD
     assert ["d", "finished"] in host.pack.TOLD
     assert {"told", "webui"} == set(host.pack.READ[0]["handlers"])
+
+
+async def test_a_handler_is_shown_previews(host: Host) -> None:
+    await host.run(a=("Looks", {}), registry=("Paints", {"value": 0, "after": ["a", 0]}),
+                   bar=("Paints", {"value": 1, "after": ["a", 0]}), bare=("Paints", {"value": 2, "after": ["a", 0]}))
+    await asyncio.to_thread(host.pack.RESET.wait)
+    seen = {one[0]: one[1:] for one in host.pack.SEEN}
+    assert seen.pop("bare") == [2, 4, 2, None]
+    assert seen == {"registry": [1, 2, 1, ["PNG", (512, 256), (200, 100, 50), None]],
+                    "bar": [3, 4, 3, ["PNG", (10, 5), (200, 100, 50), None]]}
 
 
 async def test_code_that_outlives_its_prompt_gets_one_that_nobody_keeps(host: Host) -> None:

@@ -190,17 +190,18 @@ def several(strategy: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[li
 
 @FEW
 @given(st.data(), several(prompts(min_nodes=3)), CACHES, st.sampled_from([4, 2, 1]), st.sampled_from([32, 1, 2]),
-       st.booleans(), st.sets(st.integers(0, 3)), st.sets(st.integers(0, 3)), st.booleans())
+       st.booleans(), st.sets(st.integers(0, 3)), st.sets(st.integers(0, 3)), st.booleans(), st.booleans())
 def test_whatever_happens_every_prompt_ends_once_and_nothing_is_left(
         data: st.DataObject, submissions: list[stimuli.PromptSubmitted], cache: Any, max_running: int,
-        most_moved: int, records_at_once: bool, requeued: set[int], go_on: set[int], has_disk: bool) -> None:
+        most_moved: int, records_at_once: bool, requeued: set[int], go_on: set[int], has_disk: bool,
+        has_outside: bool) -> None:
     for index, submitted in enumerate(submissions):
         submitted.goes_on_after_errors = index in go_on
     for index in requeued & set(range(len(submissions))):  # they ran when the process before this one ended
         submissions[index].attempt = 1
         submissions[index].suspects = list(submissions[index].scope.nodes)[:1]
     driver = SchedulerDriver(max_running_prompts=max_running, cache=cache(), most_moved_at_once=most_moved,
-                             records_at_once=records_at_once, has_disk=has_disk)
+                             records_at_once=records_at_once, has_disk=has_disk, has_outside=has_outside)
     Chaos(data, driver, submissions).run()
     driver.check_nothing_is_left()
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from execution import ExecutionBlocker, NodeDefinition, PromptRejected
+from execution import EveryType, ExecutionBlocker, NodeDefinition, PromptRejected
 from execution.node_interface import NodeInterface
 from execution.resource_pools import ResourcePools
 from execution.validation import (
@@ -50,7 +50,7 @@ def classes() -> list[NodeDefinition]:
         define("Choice", nothing, outputs=(["a", "b"],), optional={}),
         define("Wild", nothing, outputs=(AnyType("ANY"),), optional={}),
         define("Star", nothing, outputs=("*",), optional={}),
-        define("Match", nothing, outputs=("COMFY_MATCHTYPE_V3",), optional={}),
+        define("Match", nothing, outputs=(EveryType("MATCHED"),), optional={}),
         define("Pass", nothing, required={"x": ("*",)}, optional={}, outputs=("IMAGE",)),
         define("Mix", nothing, required={"a": ("*",)}, optional={"b": ("*",)}),
         out("ShowImage", ("IMAGE", {"tooltip": "t"})),
@@ -434,7 +434,8 @@ def test_a_long_value_comes_back_cut() -> None:
 @pytest.mark.parametrize(("received", "expected", "fits"), [
     ("INT", "INT", True), ("INT", "FLOAT", False), ("IMAGE", "MASK,IMAGE", True), ("IMAGE,LATENT", "MASK, IMAGE", True),
     ("INT", "MASK,IMAGE", False), ("*", "INT", True), ("INT", "*", True), ("INT", "IMAGE,*", True),
-    ("COMFY_MATCHTYPE_V3", "INT", True), ("INT", "COMFY_MATCHTYPE_V3", True),
+    (EveryType("X"), "INT", True), ("INT", EveryType("X"), True), (EveryType("X,Y"), ["a"], True),
+    (["a"], EveryType("X"), True), ("X", "INT", False),
     (AnyType("X"), "INT", True), ("INT", AnyType("X"), True),
     (["a", "b"], "COMBO", True), (["a"], ["a"], True), (["a"], ["b"], False), (["a"], "INT", False),
     ("INT", ["a"], False), ("*", ["a"], True), (["a"], "*", True),

@@ -43,10 +43,12 @@ class SchedulerDriver:
     :param records_at_once: starts of prompts are on record as soon as they are told; else `start_recorded` says when.
     :param has_disk: the cache has a slower tier. It never writes or drops by itself: `write_outputs` and `drop_outputs`
         say when.
+    :param has_outside: it has one that does not say what it has, and keeps at once what it is given.
     """
 
     def __init__(self, *, max_running_prompts: int = 4, cache: OutputCache | None = None,
-                 most_moved_at_once: int = 32, records_at_once: bool = True, has_disk: bool = False) -> None:
+                 most_moved_at_once: int = 32, records_at_once: bool = True, has_disk: bool = False,
+                 has_outside: bool = False) -> None:
         self._records_at_once = records_at_once
         self.cache = OutputCache() if cache is None else cache  # an empty one is false
         if has_disk:
@@ -76,6 +78,12 @@ class SchedulerDriver:
         self.returned_by: dict[CallId, commands.CallNode] = {}
         """Calls that returned outputs."""
         self._endings: set[CallId] = set()
+        self.outside: dict[Signature, OutputRecord] = {}
+        """What the tier has that does not say so."""
+        self.asked_outside: list[commands.SignedCall] = []
+        self._has_outside = has_outside
+        if has_outside:
+            self.apply(stimuli.OutsideTierChanged(is_there=True))
 
     # -- facts --------------------------------------------------------------------------------------------------
 
@@ -176,11 +184,15 @@ class SchedulerDriver:
         """Outputs were looked up."""
         call = self._ended(call_id)
         assert isinstance(call, commands.LookUpOutputs)
-        outputs = self.disk.get(call.signature)
-        if outputs is None:
+        outputs, record = self.disk.get(call.signature), None
+        if outputs is not None:
+            record = OutputRecord(tuple([one] for one in outputs))
+        elif call.outside is not None:
+            record = self.outside.get(call.signature)
+        if record is None:
             self.apply(stimuli.OutputsMissing(call_id=call_id))
         else:
-            self.apply(stimuli.OutputsFound(call_id=call_id, record=OutputRecord(tuple([one] for one in outputs))))
+            self.apply(stimuli.OutputsFound(call_id=call_id, record=record))
 
     def be_overdue(self, call_id: CallId) -> None:
         """A call takes longer than it may."""
@@ -206,9 +218,20 @@ class SchedulerDriver:
                 case commands.TakeFingerprints() | commands.WaitToRetry() | commands.ReleaseToRetry():
                     self._took_on(command)
                 case commands.LookUpOutputs():
-                    assert self.cache.on_disk is not None
-                    assert command.signature in self.cache.on_disk
+                    if command.outside is not None:
+                        assert is_lasting(command.signature)
+                        assert (command.prompt_id, command.outside.node_id, command.signature) not in {
+                            (one.prompt_id, one.node_id, one.signature) for one in self.asked_outside}, \
+                            "a prompt asks once"
+                        self.asked_outside.append(command.outside)
+                    else:
+                        assert self.cache.on_disk is not None
+                        assert command.signature in self.cache.on_disk
                     self._took_on(command)
+                case commands.OfferOutputs(call, record):
+                    assert self._has_outside
+                    assert is_lasting(call.signature)
+                    self.outside[call.signature] = record
                 case commands.StoreOutputs():
                     assert is_lasting(command.signature)
                     self.to_write.append(command)
@@ -283,7 +306,7 @@ class SchedulerDriver:
                 line = self.submitted[event.prompt_id].line
                 assert line is None or line not in [self.submitted[one].line for one in self.running()]
             case NodesCached():
-                assert NodesCached not in kinds
+                assert NodesCached not in kinds or self._has_outside or self.cache.on_disk is not None
                 assert event.prompt_id not in self._unrecorded(), "it is on record first"
             case NodeStarted():
                 assert NodeFailed not in kinds or self.submitted[event.prompt_id].goes_on_after_errors

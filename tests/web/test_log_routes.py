@@ -19,7 +19,8 @@ import pytest
 from execution import Outcome
 from tests.web.live_server import Live, shared_loop
 from web.log_book import LONGEST_LINE, MOST_LINES, LogBook
-from web.log_stream import MOST_SUBSCRIBERS, LogStream, PromptLines
+from web.log_stream import MOST_SUBSCRIBERS, LogStream
+from web.prompt_lines import ENDINGS
 from web.websocket import HIGH_WATER, ClientConnection
 
 log = logging.getLogger("studio.tests")
@@ -239,4 +240,4 @@ async def test_a_slow_socket_loses_log_lines_and_nothing_else() -> None:
 
 def test_every_outcome_has_its_words() -> None:
     """A listener that raises is removed: the log would tell nothing of prompts any more."""
-    assert set(PromptLines.ENDINGS) == set(Outcome)
+    assert set(ENDINGS) == set(Outcome)

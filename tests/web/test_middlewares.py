@@ -197,10 +197,26 @@ async def test_cors_lets_pages_in(serve: Any, origin: str) -> None:
             assert answer.headers["Access-Control-Allow-Origin"] == origin
             methods = answer.headers["Access-Control-Allow-Methods"].split(", ")
             assert {"POST", "GET", "DELETE", "PUT", "OPTIONS", "PATCH"} <= set(methods)
-            assert {"Content-Type", "Authorization"} <= set(answer.headers["Access-Control-Allow-Headers"].split(", "))
+            allowed = set(answer.headers["Access-Control-Allow-Headers"].split(", "))
+            assert {"Content-Type", "Authorization", "Idempotency-Key", "Prefer", "Last-Event-ID"} <= allowed
+            exposed = set(answer.headers["Access-Control-Expose-Headers"].split(", "))
+            assert exposed == {"Retry-After", "Preference-Applied", "Location", "ETag"}
             assert answer.headers["Access-Control-Allow-Credentials"] == "true"
         async with live.http.ws_connect("/ws", headers=theirs) as socket:
             assert (await socket.receive_json())["type"] == "status"
+
+
+async def test_cors_lets_pages_read_what_no_handler_returned(serve: Any) -> None:
+    """A stream is sent before its handler returns, and a method that is not allowed has none."""
+    async with serve(enable_cors_header="*") as live:
+        prompt_id = (await live.accepted(echo(1)))["prompt_id"]
+        await live.finished(prompt_id)
+        stream = await live.get(f"/api/jobs/{prompt_id}/events")
+        not_allowed = await live.post("/object_info", b"")
+    assert (stream.status, not_allowed.status) == (200, 405)
+    assert stream.headers["Content-Type"].startswith("text/event-stream")
+    for answer in (stream, not_allowed):
+        assert answer.headers["Access-Control-Allow-Origin"] == "*"
 
 
 async def test_without_cors_no_answer_speaks_of_it(live: Live) -> None:

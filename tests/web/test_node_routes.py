@@ -76,7 +76,8 @@ class Unprintable(Exception):
 
 
 @pytest.mark.parametrize(("error", "details"), [
-    (TimeoutError("late"), "TimeoutError: late"), (Unprintable(), "Unprintable: (it cannot be printed)"),
+    (TimeoutError("late"), "TimeoutError: late"),
+    (Unprintable(), "Unprintable: (Unprintable, which cannot be printed)"),
     (SystemExit(3), "RuntimeError: Raises raised SystemExit"), (ValueError("\ud800"), "ValueError: \ud800"),
     (ValueError("x" * 5000), f"ValueError: {'x' * 1000}")])
 async def test_whatever_a_class_raises_is_told_and_it_is_asked_again(live: Live, error: BaseException,

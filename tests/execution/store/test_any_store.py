@@ -59,6 +59,7 @@ async def test_what_an_entry_says(told: Telling) -> None:
     entry = await (await told(
         queued(), started(P),
         NodesCached(at=3, prompt_id=P, nodes=[NodeId("7")]),
+        NodesCached(at=4, prompt_id=P, nodes=[NodeId("8")]),
         NodeFinished(at=4, prompt_id=P, place=place("5"), ui={"text": ["a"]}, is_output=True),
         NodeShown(at=4, prompt_id=P, place=place("6"), ui={"text": ["b"]}),
         NodeFinished(at=5, prompt_id=P, place=place("8"), ui=None, is_output=False),
@@ -68,7 +69,7 @@ async def test_what_an_entry_says(told: Telling) -> None:
     assert (entry.client_id, entry.number, entry.extra_data) == ("me", 3, {"x": 1})
     assert isinstance(entry.prompt, msgspec.Raw), "packed: many prompts are kept"
     assert msgspec.json.decode(entry.prompt) == {"1": {}}
-    assert (entry.cached, entry.executed, entry.outcome) == (["7"], ["5"], Outcome.SUCCEEDED)
+    assert (entry.cached, entry.executed, entry.outcome) == (["7", "8"], ["5"], Outcome.SUCCEEDED)
     assert entry.outputs == {"5": {"text": ["a"]}, "6": {"text": ["b"]}}
     assert set(entry.places) == {"5", "6"}
     assert entry.failure is None

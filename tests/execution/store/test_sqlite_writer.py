@@ -6,13 +6,18 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from execution.store import StoreUnavailable
-from execution.store.sqlite_writer import SqliteWriter
+from execution.store import StoreUnavailable, sqlite_writer
+from execution.store.open_jobs import OpenJobs
+from execution.store.sqlite_changes import AddJob, WriteEvents
+from execution.store.sqlite_file import open_file
+from execution.store.sqlite_writer import Facts, SqliteWriter
+from tests.execution.store.told_jobs import P, finished, new_job, node_finished, node_started, queued, started
 
 
 class Put:
@@ -25,10 +30,13 @@ class Put:
         self._value = value
         self._door = door
 
-    def apply(self, db: sqlite3.Connection) -> None:
+    def apply(self, db: sqlite3.Connection, facts: Facts) -> None:
         if self._door is not None:
             self._door.wait(30)
         db.execute("INSERT INTO rows VALUES (?)", (self._value,))
+
+    def apply_alone(self, db: sqlite3.Connection, facts: Facts) -> None:
+        self.apply(db, facts)
 
 
 class Held(Put):
@@ -38,11 +46,11 @@ class Held(Put):
         super().__init__(value)
         self.tries = 0
 
-    def apply(self, db: sqlite3.Connection) -> None:
+    def apply(self, db: sqlite3.Connection, facts: Facts) -> None:
         self.tries += 1
         if self.tries == 2:
             raise sqlite3.OperationalError("database is locked")
-        super().apply(db)
+        super().apply(db, facts)
 
 
 class Connection:
@@ -208,3 +216,78 @@ async def test_an_answer_that_raises_does_not_keep_the_others_from_theirs(writer
 
     writer.put(Put(1), raises)
     await writer.put_and_wait(Put(2))
+
+
+async def test_in_a_crowd_a_change_waits_for_others(writer: SqliteWriter, path: Path,
+                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = asyncio.get_running_loop()
+    waiting, door = asyncio.Event(), threading.Event()
+
+    def sleep(seconds: float) -> None:
+        assert seconds == sqlite_writer.GATHER
+        loop.call_soon_threadsafe(waiting.set)
+        assert door.wait(30)
+
+    monkeypatch.setattr(sqlite_writer.time, "sleep", sleep)
+    await writer.put_and_wait(Put(0))
+    assert not waiting.is_set(), "nobody else came so far"
+    writer._crowd = sqlite_writer.CROWD + 1
+    first = asyncio.ensure_future(writer.put_and_wait(Put(1)))
+    await waiting.wait()
+    second = asyncio.ensure_future(writer.put_and_wait(Put(2)))
+    await asyncio.sleep(0)
+    commits = writer.commits
+    door.set()
+    await asyncio.gather(first, second)
+    assert writer.commits == commits + 1
+    assert await rows_after(writer, path) == [0, 1, 2]
+
+
+async def test_a_crowd_is_noticed_and_forgotten(writer: SqliteWriter) -> None:
+    for _ in range(20):
+        door = threading.Event()
+        together = [asyncio.ensure_future(writer.put_and_wait(Put(0, door))) for _ in range(8)]
+        await asyncio.sleep(0)
+        door.set()
+        await asyncio.gather(*together)
+    assert writer._crowd > sqlite_writer.CROWD
+    for number in range(50):
+        await writer.put_and_wait(Put(number))
+    assert writer._crowd < sqlite_writer.CROWD
+
+
+def test_facts_grow_or_add_up(tmp_path: Path) -> None:
+    with closing(open_file(tmp_path / "facts.db")) as db:
+        for values in ([("last_sequence", 5), ("event_bytes", 10)], [("last_sequence", 3), ("event_bytes", 7)]):
+            facts = Facts()
+            for name, value in values:
+                facts.note(name, value)
+                facts.note(name, value - 1)
+            facts.write(db)
+        Facts().write(db)
+        found = dict(db.execute("SELECT name, value FROM facts WHERE name IN ('last_sequence', 'event_bytes')"))
+    assert found == {"last_sequence": 5, "event_bytes": 10 + 9 + 7 + 6}
+
+
+def test_a_prompt_takes_few_statements(tmp_path: Path) -> None:
+    """The interpreter is let go of for each, and has to be waited for afterwards."""
+    statements: list[str] = []
+    told = [queued(P), started(P), *[event for number in range(5) for event in (
+        node_started(str(number)), node_finished(str(number)))], finished(P, at=9)]
+    for sequence, event in enumerate(told, 1):
+        event.sequence = sequence
+    jobs = OpenJobs()
+    job = new_job(queued(P))
+    job.is_first_run = True
+    jobs.expect(job.entry)
+    entries = {event.sequence: entry for event in told if (entry := jobs.take(event)) is not None}
+    with closing(open_file(tmp_path / "few.db")) as db:
+        facts = Facts()
+        db.set_trace_callback(statements.append)
+        AddJob(job).apply(db, facts)
+        WriteEvents(told, {}, entries).apply(db, facts)
+        facts.write(db)
+        db.set_trace_callback(None)
+        assert db.execute("SELECT count(*) FROM events").fetchone() == (len(told),)
+        assert db.execute("SELECT state FROM jobs").fetchall() == [("completed",)]
+    assert len([one for one in statements if not one.startswith("--")]) <= 8, statements

@@ -103,7 +103,7 @@ FAILING = {
     "cancels": ("import asyncio; raise asyncio.CancelledError", "it raised CancelledError"),
     "raises": ("raise ValueError('no\\n  good')", "it raised ValueError: no good"),
     "unprintable": ("class E(Exception):\n    def __str__(self): raise RuntimeError\nraise E",
-                    "it raised E: (it cannot be printed)"),
+                    "it raised E: (E, which cannot be printed)"),
     "lacks": ("import nowhere_to_be_found.part", "it imports the module 'nowhere_to_be_found', which is not installed"),
     "lacks_ours": ("import comfy.no_such_part",
                    "it imports the module 'comfy.no_such_part', which Hanzo Studio does not offer"),

@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
+from execution import EveryType
+from nodes.packs.class_nodes import compile_input, engine_type, output_types
 from nodes.packs.schema import io_words as io
+from nodes.packs.schema.io_types import TypeName
 
 SPELLED = {
     "Image": "IMAGE", "Mask": "MASK", "Latent": "LATENT", "ControlNet": "CONTROL_NET", "UpscaleModel": "UPSCALE_MODEL",
@@ -72,3 +75,27 @@ def test_no_two_of_them_are_the_same() -> None:
 ])
 def test_constants_are_the_words_that_they_stand_for(enum: str, members: dict[str, str]) -> None:
     assert {name: one.value for name, one in getattr(io, enum).__members__.items()} == members
+
+
+@pytest.mark.parametrize(("declared", "fits_all"), [
+    ("COMFY_MATCHTYPE_V3", True), ("IMAGE, COMFY_MATCHTYPE_V3", True), (TypeName("COMFY_MATCHTYPE_V3"), True),
+    ("IMAGE", False), ("COMFY_MATCHTYPE_V3X", False), (["COMFY_MATCHTYPE_V3"], False)])
+def test_what_clients_match_by_a_template_fits_every_type(declared: Any, fits_all: bool) -> None:
+    taken = engine_type(declared)
+    assert isinstance(taken, EveryType) is fits_all
+    assert taken == declared, "it is shown under its name"
+    spec = compile_input("x", (declared, {}), True)
+    assert isinstance(spec.type, EveryType) is fits_all
+    assert spec.declared == [declared, {}]
+
+
+def test_types_of_outputs_stay_in_what_keeps_them_unless_one_fits_every_type() -> None:
+    class Endless(tuple[str, ...]):
+        """A tuple with an opinion of its own."""
+
+        __slots__ = ()
+
+    declared = Endless(["IMAGE"])
+    assert output_types(declared) is declared
+    first, second = output_types(("INT", "COMFY_MATCHTYPE_V3"))
+    assert (type(first), type(second), second) == (str, EveryType, "COMFY_MATCHTYPE_V3")

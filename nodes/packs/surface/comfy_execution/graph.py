@@ -4,14 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from execution import ExecutionBlocker
-from nodes.packs.absent_names import names_of
 from nodes.packs.dynamic_prompt import DynamicPrompt
+from nodes.packs.execution_list import ExecutionList
 from nodes.packs.node_order import DependencyCycleError, NodeInputError, NodeNotFoundError, TopologicalSort
 
-__all__ = ["DependencyCycleError", "DynamicPrompt", "ExecutionBlocker", "NodeInputError", "NodeNotFoundError",
-           "TopologicalSort", "get_input_info"]
-
-globals().update(names_of("comfy_execution.graph"))
+__all__ = ["DependencyCycleError", "DynamicPrompt", "ExecutionBlocker", "ExecutionList", "NodeInputError",
+           "NodeNotFoundError", "TopologicalSort", "get_input_info"]
 
 
 def get_input_info(class_def: Any, input_name: str, valid_inputs: Mapping[str, Any] | None = None) -> tuple[Any, ...]:
