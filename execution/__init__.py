@@ -40,6 +40,7 @@ from .events import (
     PromptRequeued,
     PromptStarted,
     QueueChanged,
+    StartPutOff,
 )
 from .graph_builder import GraphBuilder
 from .identifiers import ClientId, NodeId, PromptId
@@ -162,6 +163,7 @@ __all__ = [
     "SchedulerSettings",
     "SignedCall",
     "SqliteStore",
+    "StartPutOff",
     "StoreUnavailable",
     "StoreUnusable",
     "StudioError",

@@ -34,6 +34,7 @@ from .events import (
     PromptMoved,
     PromptQueued,
     PromptRequeued,
+    StartPutOff,
 )
 from .failpoints import reach
 from .identifiers import CallId, ClientId, NodeId, PromptId
@@ -175,6 +176,8 @@ class Engine:
         """As long as an end that is on its way is not told, its prompt is shown as one that runs."""
         self._ending: dict[PromptId, QueueEntry] = {}
         self._admissions: set[asyncio.Task[None]] = set()
+        self._starting = 0
+        """Prompts that are put on record now, with their starts."""
         self._sequence = 0
         self._told = 0
         self._counter = 0
@@ -256,23 +259,18 @@ class Engine:
         """
         if not self._is_open:
             raise EngineClosed
-        number: int | float
-        if submission.number is not None:
-            number = submission.number
-        else:
-            counted = self.take_number()
-            number = -counted if submission.front else counted
         prompt_id = PromptId(str(uuid.uuid4())) if submission.prompt_id is None else submission.prompt_id
         known = self._admitted.get(prompt_id)
         if known is not None:
             content_key, accepted = known
+            self._number_of(submission)
             if content_key is None or content_key != submission.content_key:
                 raise PromptConflict(f"prompt_id {prompt_id} belongs to another prompt that is queued or running")
             return await asyncio.shield(accepted)
         future: asyncio.Future[Accepted] = self._loop.create_future()
         self._admitted[prompt_id] = (submission.content_key, future)
         try:
-            accepted_now = await self._admit(submission, prompt_id, number)
+            accepted_now = await self._admit(submission, prompt_id)
         except BaseException as error:
             del self._admitted[prompt_id]
             future.set_exception(error if isinstance(error, Exception) else EngineClosed())
@@ -287,6 +285,12 @@ class Engine:
         self._counter += 1
         return counted
 
+    def _number_of(self, submission: PromptSubmission) -> int | float:
+        if submission.number is not None:
+            return submission.number
+        counted = self.take_number()
+        return -counted if submission.front else counted
+
     async def check(self, submission: PromptSubmission) -> Verdict:
         """All that is asked of a prompt before it is queued, without queueing it.
 
@@ -295,16 +299,24 @@ class Engine:
         prompt_id = PromptId(str(uuid.uuid4())) if submission.prompt_id is None else submission.prompt_id
         return (await self._judge(submission, prompt_id))[2]
 
-    async def _admit(self, submission: PromptSubmission, prompt_id: PromptId, number: int | float) -> Accepted:
+    async def _admit(self, submission: PromptSubmission, prompt_id: PromptId) -> Accepted:
         if self._journal.trouble is not None:
             raise self._journal.trouble
-        checked, scope, verdict = await self._judge(submission, prompt_id)
+        try:
+            checked, scope, verdict = await self._judge(submission, prompt_id)
+        except PromptRejected:
+            self._number_of(submission)
+            raise
+        number = self._number_of(submission)  # only now: whoever has a smaller one is put on record before
         if not self._is_open:
             raise EngineClosed
         stimulus = stimuli.PromptSubmitted(
             prompt_id=prompt_id, client_id=submission.client_id, line=submission.line, number=number, scope=scope,
             outputs=verdict.outputs, order=checked.whole_order,
             goes_on_after_errors=submission.rules.goes_on_after_errors)
+        if self.history.is_durable and submission.line is None and self._scheduler.has_room(self._starting):
+            stimulus.is_start_on_record = True
+            self._starting += 1  # until it is on record
         recording = self._record(submission, stimulus, verdict.node_errors)
         if self.history.is_durable:
             # Not to be cancelled in between: what is on record has to be queued.
@@ -318,8 +330,21 @@ class Engine:
 
     async def _record(self, submission: PromptSubmission, stimulus: stimuli.PromptSubmitted,
                       node_errors: Mapping[str, Any]) -> None:
+        starts = stimulus.is_start_on_record
+        try:
+            await self.history.add(self._new_job(submission, stimulus, node_errors))
+        finally:
+            self._starting -= starts
+        reach("job-added")
+        if self._is_open:
+            self._apply(stimulus)
+        elif starts:
+            self._publish(StartPutOff(prompt_id=stimulus.prompt_id))
+
+    def _new_job(self, submission: PromptSubmission, stimulus: stimuli.PromptSubmitted,
+                 node_errors: Mapping[str, Any]) -> NewJob:
         scope = stimulus.scope
-        await self.history.add(NewJob(
+        return NewJob(
             entry=HistoryEntry(
                 prompt_id=stimulus.prompt_id, client_id=stimulus.client_id, number=stimulus.number,
                 prompt=Raw(submission.submitted), extra_data=scope.extra_data, outputs_wanted=stimulus.outputs,
@@ -328,10 +353,7 @@ class Engine:
             submitted=submission.submitted, targets=submission.targets, line=submission.line,
             content_key=submission.content_key, had_secrets=bool(scope.secrets), rules=submission.rules,
             idempotency_key=submission.idempotency_key, is_first_run=submission.prompt_id is None,
-            node_errors=node_errors))
-        reach("job-added")
-        if self._is_open:
-            self._apply(stimulus)
+            node_errors=node_errors, starts_at=self._sequence + 1 if stimulus.is_start_on_record else 0)
 
     async def restore(self) -> None:
         """Take up what had not ended when the process before this one did. To be called once all nodes are known.

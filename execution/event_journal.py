@@ -12,7 +12,17 @@ from collections.abc import Callable
 from contextvars import Context
 
 from .event_broadcast import REPLACEABLE
-from .events import Event, NodeFinished, NodeSaid, NodesCached, NodeShown, NodeStarted, PromptQueued
+from .events import (
+    Event,
+    NodeFinished,
+    NodeSaid,
+    NodesCached,
+    NodeShown,
+    NodeStarted,
+    PromptQueued,
+    PromptStarted,
+    StartPutOff,
+)
 from .failpoints import reach
 from .store import JobStore, StoreRefused, StoreUnavailable
 
@@ -21,8 +31,13 @@ log = logging.getLogger("studio.store")
 RETRY_SECONDS = 1.0
 PACE = 0.008
 """Seconds that events of nodes may wait for more to be written with them. Sockets are written to every 10 ms, too."""
-_CAN_WAIT = frozenset({NodesCached, NodeStarted, NodeFinished, NodeShown, NodeSaid, PromptQueued})
+_CAN_WAIT = frozenset({NodesCached, NodeStarted, NodeFinished, NodeShown, NodeSaid, PromptQueued, StartPutOff})
 """Somebody waits for what the others say: a start, an end, a cancel."""
+
+
+def _can_wait(event: Event) -> bool:
+    return event.__class__ in _CAN_WAIT or (event.__class__ is PromptStarted
+                                            and event.is_on_record)
 
 
 class EventJournal:
@@ -71,7 +86,7 @@ class EventJournal:
             self._untold.append(event)
             self._batch.append(event)
             self._last = event.sequence
-            if event.__class__ not in _CAN_WAIT:
+            if not _can_wait(event):
                 self._write_soon()
             elif self._timer is None and not self._is_due:
                 self._timer = self._loop.call_later(PACE, self._write_soon, context=self._context)
@@ -138,7 +153,7 @@ class EventJournal:
             log.warning("the store can be written to again")
             self._trouble = None
         self._is_due = False
-        if any(event.__class__ not in _CAN_WAIT for event in self._batch):
+        if not all(map(_can_wait, self._batch)):
             self._is_due = True
             self._write()
         elif self._batch:

@@ -103,8 +103,14 @@ class CancelAccepted(PromptEvent):
     """A running prompt was told to stop: whatever happens, it will not be started again."""
 
 
-class PromptStarted(PromptEvent):
+class PromptStarted(PromptEvent, omit_defaults=True):
     remaining: int
+    is_on_record: bool = False
+    """That it would start was put on record when it came."""
+
+
+class StartPutOff(PromptEvent):
+    """It was on record that a prompt would start when it came, and it has to wait after all."""
 
 
 class NodesCached(PromptEvent):

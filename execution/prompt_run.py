@@ -177,9 +177,9 @@ class PromptRun:
 
     __slots__ = ("arrival", "asked_outside", "attempt", "calls", "client_id", "code_of", "dead_ends", "definitions",
                  "ending", "executed", "fingerprints", "goes_on_after_errors", "has_failures", "interfaces",
-                 "interrupted", "lane_calls", "line", "movable", "nodes", "number", "order", "outputs", "places",
-                 "prompt_id", "remaining_path", "roots_left", "scope", "shown_at_end", "signatures", "started",
-                 "suspects", "to_look_up", "waits_for", "was_started")
+                 "interrupted", "is_start_on_record", "lane_calls", "line", "movable", "nodes", "number", "order",
+                 "outputs", "places", "prompt_id", "remaining_path", "roots_left", "scope", "shown_at_end",
+                 "signatures", "started", "suspects", "to_look_up", "waits_for", "was_started")
 
     def __init__(self, submitted: PromptSubmitted, arrival: int, code_of: CodeOf | None = None) -> None:
         self.prompt_id: PromptId = submitted.prompt_id
@@ -192,6 +192,7 @@ class PromptRun:
         self.was_started = submitted.was_started
         self.suspects = set(submitted.suspects)
         """Nodes that ran when an earlier process ended, and are not over yet."""
+        self.is_start_on_record = submitted.is_start_on_record
         self.scope = submitted.scope
         self.outputs = submitted.outputs
         self.definitions = submitted.scope.definitions

@@ -80,6 +80,8 @@ class Scheduler:
         self._runs: dict[PromptId, PromptRun] = {}  # pending and running
         self._running: dict[PromptId, PromptRun] = {}
         self._busy = 0
+        self._starting_soon: list[PromptRun] = []
+        """Submitted in this turn, with their starts on record."""
         self._is_paused = False
         self._has_outside_tier = False
         self._alone: PromptRun | None = None
@@ -122,6 +124,14 @@ class Scheduler:
     def waiting(self) -> int:
         """Pending prompts."""
         return len(self._pending)
+
+    def has_room(self, beside: int) -> bool:
+        """Whether a prompt that came now would start at once.
+
+        :param beside: how many are about to come before it.
+        """
+        return (not self._pending and not self._is_paused and self._alone is None
+                and self._busy + beside < self._most_busy and len(self._running) + beside < self._most_open)
 
     def position_of(self, prompt_id: PromptId) -> int | None:
         """The place of a pending prompt in the queue: 1 is the next one. None if it does not wait."""
@@ -168,6 +178,8 @@ class Scheduler:
             self._grant_tokens()
         if self._pending:
             self._start_prompts(stimulus)
+        if self._starting_soon and stimulus.__class__ is not stimuli.PromptSubmitted:
+            self._put_off_starts()
         out, self._out = self._out, []
         return out
 
@@ -181,6 +193,8 @@ class Scheduler:
             run.asked_outside = set()
         self._runs[run.prompt_id] = run
         self._pending.add(run)
+        if run.is_start_on_record:
+            self._starting_soon.append(run)
         self._announce(events.PromptQueued(
             prompt_id=run.prompt_id, client_id=run.client_id, number=run.number, prompt=run.scope.submitted,
             extra_data=run.scope.extra_data, outputs=run.outputs, remaining=self.remaining, attempt=run.attempt,
@@ -245,11 +259,23 @@ class Scheduler:
                 self._tokens_moved = False
                 self._grant_tokens()
 
+    def _put_off_starts(self) -> None:
+        """Of prompts whose start is on record, since there was room when they came, and which wait after all."""
+        runs, self._starting_soon = self._starting_soon, []
+        for run in runs:
+            if run.prompt_id in self._runs and run.prompt_id not in self._running:
+                run.is_start_on_record = False
+                self._announce(events.StartPutOff(prompt_id=run.prompt_id))
+
     def _start(self, run: PromptRun) -> None:
         self._running[run.prompt_id] = run
         if run.suspects:
             self._alone = run
-        self._announce(events.PromptStarted(prompt_id=run.prompt_id, remaining=self.remaining))
+        self._announce(events.PromptStarted(prompt_id=run.prompt_id, remaining=self.remaining,
+                                            is_on_record=run.is_start_on_record))
+        if run.is_start_on_record:
+            self._prepare(run)
+            return
         # As busy as it will be: else a whole queue would be started while the first ones are put on record.
         call = self._new_call(run, None, (), on_lane=run.has_plain_nodes)
         self._begin(call)

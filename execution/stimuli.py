@@ -40,6 +40,8 @@ class PromptSubmitted(Stimulus):
     """Somebody saw it start in an earlier process, however that ended."""
     suspects: Sequence[NodeId] = ()
     """Nodes that ran when the process ended. It runs alone until they are over."""
+    is_start_on_record: bool = False
+    """As if it had started already: nobody knew what would keep it from that."""
 
 
 class StartStored(Stimulus):

@@ -49,6 +49,8 @@ def insertion_of(job: NewJob, run: int) -> dict[str, Any]:
     """The values of a new row."""
     entry = job.entry
     extra_data = encode(entry.extra_data)
+    starts = {"state": JobState.IN_PROGRESS.value, "rank": RUNNING, "position": job.starts_at,
+              "started_at": entry.queued_at, "attempt": 1} if job.starts_at else {}
     return {
         "prompt_id": _whole_text(entry.prompt_id), "run": run, "state": JobState.PENDING.value, "rank": PENDING,
         "position": _number(entry.number), "client_id": _whole_text(entry.client_id), "number": _number(entry.number),
@@ -60,7 +62,7 @@ def insertion_of(job: NewJob, run: int) -> dict[str, Any]:
         "rules": encode(job.rules), "outputs_wanted": encode(entry.outputs_wanted), "extra_data": extra_data,
         "node_errors": encode(job.node_errors) if job.node_errors else None,
         "notice": None if entry.end_notice is None else encode(entry.end_notice),
-        "submitted": job.submitted, "bytes": len(job.submitted) + len(extra_data)}
+        "submitted": job.submitted, "bytes": len(job.submitted) + len(extra_data), **starts}
 
 
 def _whole_text(text: str | None) -> str | None:

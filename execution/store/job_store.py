@@ -182,6 +182,9 @@ class NewJob(Struct, kw_only=True):
     """Whoever submits with this key again means this job."""
     had_secrets: bool = False
     """Something came with it that is written nowhere."""
+    starts_at: int = 0
+    """If not 0, its start is put on record with it, at this place in the order of events: it will start at once, or
+    StartPutOff is told."""
     is_first_run: bool = False
     """No job had its id before: the engine has just made that up."""
     node_errors: Mapping[str, Any] = {}

@@ -15,6 +15,7 @@ from ..events import (
     PromptQueued,
     PromptRequeued,
     PromptStarted,
+    StartPutOff,
 )
 from ..identifiers import ClientId, PromptId
 from .event_codec import encode_event, is_logged
@@ -105,6 +106,7 @@ class WriteEvents:
     def _apply(self, db: sqlite3.Connection, facts: Facts, events: Sequence[Event]) -> None:
         rows: list[tuple[Any, ...]] = []
         size = 0
+        ended = {self._entries[event.sequence].prompt_id for event in events if event.sequence in self._entries}
         for event in events:
             prompt_id: PromptId | None = getattr(event, "prompt_id", None)
             if is_logged(event):
@@ -112,7 +114,7 @@ class WriteEvents:
                 body = encode_event(event)
                 size += len(body)
                 rows.append((event.sequence, event.at, prompt_id, owner, type(event).__name__, body))
-            if prompt_id is not None:
+            if prompt_id is not None and not (event.__class__ is PromptStarted and prompt_id in ended):
                 self._change_job(db, prompt_id, event)
         _insert_events(db, rows)
         facts.note("event_bytes", size)
@@ -123,12 +125,13 @@ class WriteEvents:
         match event:
             case PromptStarted():
                 db.execute("UPDATE jobs SET state = :state, rank = :rank, position = :sequence, started_at = :at, "
-                           f"attempt = attempt + 1, was_started = 1 WHERE {_OPEN}",
-                           {**values, "state": JobState.IN_PROGRESS.value, "rank": RUNNING})
+                           f"attempt = attempt + :more, was_started = 1 WHERE {_OPEN}",
+                           {**values, "state": JobState.IN_PROGRESS.value, "rank": RUNNING,
+                            "more": 0 if event.is_on_record else 1})
             case PromptQueued() if event.is_restored:
                 db.execute("UPDATE jobs SET state = :state, rank = :rank, position = number, started_at = 0 "
                            f"WHERE {_OPEN}", {**values, "state": JobState.PENDING.value, "rank": PENDING})
-            case PromptRequeued():
+            case PromptRequeued() | StartPutOff():
                 db.execute("UPDATE jobs SET state = :state, rank = :rank, position = number, started_at = 0, "
                            f"attempt = attempt - 1 WHERE {_OPEN}",
                            {**values, "state": JobState.PENDING.value, "rank": PENDING})

@@ -339,9 +339,11 @@ def _events(db: sqlite3.Connection, sequence: int, limit: int, prompt_id: Prompt
 
 
 def _leftovers_in(db: sqlite3.Connection) -> Leftovers:
-    running = _rows(db, "WHERE rank = ? ORDER BY position", RUNNING)
+    # A start that was told comes in its place; of those that were not, nobody knows in which order they were.
+    running = _rows(db, "WHERE rank = ? ORDER BY was_started DESC, iif(was_started, position, number), key", RUNNING)
     pending = _rows(db, "WHERE rank = ? ORDER BY number, key", PENDING)
-    unfinished = [_unfinished(db, row) for row in (*running, *pending)]
+    starts = dict(db.execute("SELECT prompt_id, position FROM jobs WHERE rank = ?", (RUNNING,)))
+    unfinished = [_unfinished(db, row, starts.get(row[0])) for row in (*running, *pending)]
     by_id = {left.job.entry.prompt_id: left for left in unfinished}
     for prompt_id, judgings, was_started in db.execute(
             "SELECT prompt_id, judgings, was_started FROM jobs WHERE rank < 2"):
@@ -352,13 +354,15 @@ def _leftovers_in(db: sqlite3.Connection) -> Leftovers:
         next_number=_fact(db, "next_number"), last_sequence=_fact(db, "last_sequence"))
 
 
-def _unfinished(db: sqlite3.Connection, row: tuple[Any, ...]) -> UnfinishedJob:
+def _unfinished(db: sqlite3.Connection, row: tuple[Any, ...], start: int | None) -> UnfinishedJob:
+    """:param start: where in the log the prompt started, if it runs."""
     job = new_job_of(row)
     if not job.entry.attempt:
         return UnfinishedJob(job=job, is_cancelled=job.entry.is_cancelled)
     prompt_id = job.entry.prompt_id
-    (start,) = db.execute("SELECT coalesce(max(sequence), 0) FROM events WHERE prompt_id = ? "
-                          "AND kind = 'PromptStarted'", (prompt_id,)).fetchone()
+    if start is None:
+        (start,) = db.execute("SELECT coalesce(max(sequence), 0) FROM events WHERE prompt_id = ? "
+                              "AND kind = 'PromptStarted'", (prompt_id,)).fetchone()
     open_nodes: dict[NodeId, None] = {}
     for logged in _events(db, start, -1, prompt_id):
         event = logged.event

@@ -10,7 +10,7 @@ from execution.failpoints import VARIABLE
 from tests.crash.killable_server import node
 from tests.crash.quick_server import counted, ends_told, quick_server, socket_of
 
-VISITS = (3, 2, 4, 3, 2, 4)
+VISITS = (1, 2, 3, 1, 2, 3, 4)
 """Which commit holds what of a prompt is a matter of timing, so one after the other is tried."""
 
 

@@ -99,9 +99,18 @@ async def test_a_client_that_saw_its_prompt_run_is_told_when_it_is_cancelled_in_
     """It ran, the process ended, it waits again: whoever saw its start waits for its end."""
     async with quick_server(tmp_path) as server:
         await server.started()
+        first: list[dict[str, Any]] = []
+        watching = asyncio.create_task(read_frames(server, "mine", since, first))
+        async with asyncio.timeout(SECONDS):
+            while not first:  # noqa: ASYNC110 - it is another process
+                await asyncio.sleep(0.01)
         assert await server.posts(counted("p", seconds=60), prompt_id="p", client_id="mine") == 200
+        async with asyncio.timeout(SECONDS):
+            while not any(one["type"] == "execution_start" for one in first):  # noqa: ASYNC110 - another process
+                await asyncio.sleep(0.01)
         await server.until_called("p")
         await (server.kill() if is_killed else server.stop())
+        watching.cancel()
         await server.started("--on-start", "paused")
         seen: list[dict[str, Any]] = []
         reading = asyncio.create_task(read_frames(server, "mine", since, seen))

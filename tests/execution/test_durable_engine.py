@@ -26,6 +26,7 @@ from execution import (
     report_progress,
 )
 from execution.engine import SEQUENCE_JUMP
+from execution.events import StartPutOff
 from execution.store import Leftovers, NewJob, UnfinishedJob
 from tests.execution.test_engine import running, shows, turns_until
 from tests.support.gated_nodes import GatedNode
@@ -101,12 +102,12 @@ async def test_nobody_is_told_what_is_not_written_and_the_order_stays() -> None:
         return x
 
     async with running(define("Reports", reports), store=store) as studio:
-        await studio.submit({"1": node("Reports", x=1), "2": shows("1")}, prompt_id=PromptId("p"))
-        await studio.events.until(PromptStarted)
-        store.at_once = False
-        await turns_until(lambda: bool(store.batches))
         told: list[str] = []
         studio.engine.add_listener(lambda event: told.append(type(event).__name__))
+        store.at_once = False
+        store.let_in()
+        await studio.submit({"1": node("Reports", x=1), "2": shows("1")}, prompt_id=PromptId("p"))
+        await turns_until(lambda: bool(store.batches))
         for _ in range(20):
             await asyncio.sleep(0)
         assert told == []
@@ -128,7 +129,8 @@ async def test_no_node_is_called_before_the_start_of_its_prompt_is_on_record() -
     async with running(gate, store=store) as studio:
         store.at_once = False
         store.let_in()
-        await studio.submit({"1": node("Gate"), "2": shows("1")}, prompt_id=PromptId("p"))
+        # It may have to wait for others of its line, so that nobody knows beforehand whether it starts at once.
+        await studio.submit({"1": node("Gate"), "2": shows("1")}, prompt_id=PromptId("p"), line="one by one")
         await turns_until(lambda: bool(store.batches))
         for _ in range(20):
             await asyncio.sleep(0)
@@ -138,6 +140,49 @@ async def test_no_node_is_called_before_the_start_of_its_prompt_is_on_record() -
         store.write_next()
         (await gate.arrived())[0].let_go(1)
         await studio.events.end_of("p")
+
+
+async def test_the_start_of_a_prompt_that_nothing_keeps_from_starting_is_on_record_with_its_arrival() -> None:
+    gate, store = GatedNode("Gate"), ScriptedStore()
+    async with running(gate, store=store) as studio:
+        store.at_once = False
+        accepted = asyncio.ensure_future(studio.submit({"1": node("Gate"), "2": shows("1")}, prompt_id=PromptId("p")))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert gate.calls == []
+        store.let_in()
+        await accepted
+        (call,) = await gate.arrived()
+        assert [job.starts_at > 0 for job in store.jobs] == [True]
+        assert store.events == [], "events of nodes wait for more"
+        call.let_go(1)
+        await turns_until(lambda: bool(store.batches))
+        store.at_once = True
+        while store.batches:
+            store.write_next()
+        await studio.events.end_of("p")
+        (started,) = studio.events.of(PromptStarted, prompt_id="p")
+        assert started.is_on_record
+        assert store.kinds("p")[:2] == ["PromptQueued", "PromptStarted"]
+
+
+async def test_of_several_that_come_at_once_only_as_many_are_on_record_as_started_as_there_is_room_for() -> None:
+    gate, store = GatedNode("Gate", plain=True), ScriptedStore()
+    async with running(gate, store=store, max_running_prompts=2) as studio:
+        store.at_once = False
+        coming = [asyncio.ensure_future(studio.submit({"1": node("Gate", x=number), "2": shows("1")}))
+                  for number in range(4)]
+        for _ in range(50):
+            await asyncio.sleep(0)
+        store.at_once = True
+        store.let_in()
+        await asyncio.gather(*coming)
+        assert sum(job.starts_at > 0 for job in store.jobs) == 2
+        gate.open(1)
+        for prompt_id in [job.entry.prompt_id for job in store.jobs]:
+            await studio.events.end_of(prompt_id)
+        assert sum(event.is_on_record for event in studio.events.of(PromptStarted)) == 2
+        assert studio.events.of(StartPutOff) == []
 
 
 async def test_a_prompt_whose_end_is_not_on_record_is_shown_as_one_that_runs() -> None:

@@ -190,13 +190,15 @@ def several(strategy: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[li
 
 @FEW
 @given(st.data(), several(prompts(min_nodes=3)), CACHES, st.sampled_from([4, 2, 1]), st.sampled_from([32, 1, 2]),
-       st.booleans(), st.sets(st.integers(0, 3)), st.sets(st.integers(0, 3)), st.booleans(), st.booleans())
+       st.booleans(), st.sets(st.integers(0, 3)), st.sets(st.integers(0, 3)), st.booleans(), st.booleans(),
+       st.sets(st.integers(0, 3)))
 def test_whatever_happens_every_prompt_ends_once_and_nothing_is_left(
         data: st.DataObject, submissions: list[stimuli.PromptSubmitted], cache: Any, max_running: int,
         most_moved: int, records_at_once: bool, requeued: set[int], go_on: set[int], has_disk: bool,
-        has_outside: bool) -> None:
+        has_outside: bool, on_record: set[int]) -> None:
     for index, submitted in enumerate(submissions):
         submitted.goes_on_after_errors = index in go_on
+        submitted.is_start_on_record = index in on_record and index not in requeued
     for index in requeued & set(range(len(submissions))):  # they ran when the process before this one ended
         submissions[index].attempt = 1
         submissions[index].suspects = list(submissions[index].scope.nodes)[:1]

@@ -61,6 +61,72 @@ def test_starts_that_are_not_on_record_yet_count_as_busy_unless_their_nodes_only
     assert sorted(driver.running()) == ["async0", "async1", "async2", "plain0", "plain1"]
 
 
+def soon(prompt: dict[str, Any], prompt_id: str, number: int = 0) -> stimuli.PromptSubmitted:
+    """One whose start was put on record with it."""
+    submitted = submission_of(prompt, prompt_id, number)
+    submitted.is_start_on_record = True
+    return submitted
+
+
+def test_a_start_that_is_on_record_already_is_waited_for_by_nobody() -> None:
+    driver = SchedulerDriver(records_at_once=False)
+    assert driver.scheduler.has_room(0)
+    driver.submit(soon(CHAIN, "p"))
+    assert driver.called() == [], "whoever submits it is answered first"
+    driver.start_prompts()
+    assert driver.called() == ["1"]
+    assert driver.story("p")[:2] == ["PromptQueued", "PromptStarted"]
+
+
+def test_one_that_waits_after_all_is_put_off_and_starts_as_others_do() -> None:
+    driver = SchedulerDriver(max_running_prompts=1, records_at_once=False)
+    driver.submit(soon(WAITS, "first"))
+    driver.submit(soon(CHAIN, "second"))
+    driver.start_prompts()
+    assert driver.story("first")[:2] == ["PromptQueued", "PromptStarted"]
+    assert driver.story("second") == ["PromptQueued", "StartPutOff"]
+    driver.return_(driver.call_of("first", "1"))
+    driver.return_(driver.call_of("first", "2"))
+    assert driver.story("second") == ["PromptQueued", "StartPutOff", "PromptStarted"]
+    assert "1" not in [call.node_id for call in driver.calls if call.prompt_id == "second"]
+    driver.start_recorded(start_of(driver, "second"))
+    assert driver.call_of("second", "1")
+
+
+def test_one_that_comes_while_the_queue_is_paused_is_put_off_at_once() -> None:
+    driver = SchedulerDriver(records_at_once=False)
+    driver.submit(soon(CHAIN, "p"))
+    driver.apply(stimuli.PauseRequested(is_paused=True))
+    driver.start_prompts()
+    assert driver.story("p") == ["PromptQueued", "StartPutOff"]
+
+
+def test_one_that_is_removed_before_its_turn_is_only_dropped() -> None:
+    driver = SchedulerDriver(records_at_once=False)
+    driver.submit(soon(CHAIN, "p"))
+    driver.apply(stimuli.PendingRemoved(prompt_ids=None))
+    driver.start_prompts()
+    assert driver.story("p") == ["PromptQueued", "PromptDropped"]
+
+
+def test_there_is_room_for_one_that_nothing_keeps_from_starting() -> None:
+    driver = SchedulerDriver(max_running_prompts=2)
+    room = driver.scheduler.has_room
+    assert (room(0), room(1), room(2)) == (True, True, False)
+    driver.submit(submission_of({"1": node("Plain", a=1), "2": node("Show", a=["1", 0])}, "p"))
+    assert not room(0), "another one waits"
+    driver.start_prompts()
+    assert (room(0), room(1)) == (True, False)
+    driver.apply(stimuli.PauseRequested(is_paused=True))
+    assert not room(0)
+    driver.apply(stimuli.PauseRequested(is_paused=False))
+    driver.submit(restored(CHAIN, "suspect", ["1"]))
+    driver.return_(driver.call_of("p", "1"))
+    driver.return_(driver.call_of("p", "2"))
+    assert driver.running() == ["suspect"]
+    assert not room(0), "it runs alone"
+
+
 def test_what_ran_when_the_process_ended_runs_alone_until_it_is_past_that_node() -> None:
     driver = SchedulerDriver()
     driver.submit(restored(CHAIN, "suspect", ["2"]))

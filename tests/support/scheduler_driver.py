@@ -24,7 +24,7 @@ from execution import (
     commands,
     stimuli,
 )
-from execution.events import PromptEvent
+from execution.events import PromptEvent, StartPutOff
 from execution.identifiers import CallId, NodeId, PromptId
 from execution.node_values import OutputRecord
 from execution.prompt_graph import GraphNode, Link
@@ -300,11 +300,16 @@ class SchedulerDriver:
                 assert not before
                 assert event.remaining == len(self.unfinished())
             case PromptStarted():
-                assert kinds == [PromptQueued]
+                assert kinds in ([PromptQueued], [PromptQueued, StartPutOff])
+                assert event.is_on_record is (self.submitted[event.prompt_id].is_start_on_record
+                                              and StartPutOff not in kinds)
                 if self._is_serial or self.submitted[event.prompt_id].suspects:
                     assert not self.running()
                 line = self.submitted[event.prompt_id].line
                 assert line is None or line not in [self.submitted[one].line for one in self.running()]
+            case StartPutOff():
+                assert kinds == [PromptQueued]
+                assert self.submitted[event.prompt_id].is_start_on_record
             case NodesCached():
                 assert NodesCached not in kinds or self._has_outside or self.cache.on_disk is not None
                 assert event.prompt_id not in self._unrecorded(), "it is on record first"

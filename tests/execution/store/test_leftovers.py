@@ -8,6 +8,8 @@ import pytest
 
 from execution import (
     CancelAccepted,
+    JobQuery,
+    JobState,
     NodeError,
     NodeFailed,
     NodeShown,
@@ -15,8 +17,10 @@ from execution import (
     PromptId,
     PromptMoved,
     PromptRequeued,
+    PromptStarted,
 )
-from execution.store import Leftovers
+from execution.events import StartPutOff
+from execution.store import Leftovers, NewJob
 from tests.execution.store.conftest import OpenSqlite
 from tests.execution.store.told_jobs import (
     P,
@@ -29,6 +33,7 @@ from tests.execution.store.told_jobs import (
     place,
     queued,
     started,
+    written,
 )
 
 
@@ -160,3 +165,84 @@ async def test_who_was_judged_when_the_process_ended_is_known_and_counted(opened
         await store.note_judging(None if prompt_id is None else PromptId(prompt_id))
     await store.close()
     assert [left.judgings for left in (await opened())[1].unfinished] == [0, 0, 0]
+
+
+# -- starts that are put on record with the job ------------------------------------------------------------------------
+
+
+def soon(prompt_id: str, at: int, number: int = 0) -> NewJob:
+    """A job that is about to start, at this place in the order of events."""
+    return new_job(queued(prompt_id, number=number, at=1000), starts_at=at)
+
+
+async def test_what_was_about_to_start_has_started_once_although_nothing_of_it_was_told(opened: OpenSqlite) -> None:
+    store, _ = await opened()
+    await store.add(soon("b", 5, number=2))
+    await store.add(soon("a", 5, number=1))
+    await store.add(new_job(queued("waits", number=0)))
+    page = await store.find_jobs(JobQuery(states=[JobState.IN_PROGRESS]))
+    assert sorted(names(page)) == ["a", "b"]
+    await store.close()
+    _, leftovers = await opened()
+    assert ids(leftovers) == ["a", "b", "waits"], "nobody knows which of them was first, so their numbers decide"
+    assert [left.job.entry.attempt for left in leftovers.unfinished] == [1, 1, 0]
+    assert leftovers.unfinished[0].job.entry.started_at == 1000
+    assert [left.was_started for left in leftovers.unfinished] == [False, False, False], "it was told to nobody"
+
+
+async def test_a_start_that_is_told_later_counts_once(opened: OpenSqlite) -> None:
+    store, _ = await opened()
+    await store.add(soon("a", 1))
+    await store.add(soon("b", 1, number=-1))
+    telling = Telling(store)
+    for event in (queued("a"), queued("b")):
+        telling.take(event)
+        assert await written(store, [event]) is None
+    await telling(PromptStarted(prompt_id=PromptId("a"), remaining=2, is_on_record=True), node_started("1", "a"))
+    await store.close()
+    _, leftovers = await opened()
+    assert ids(leftovers) == ["a", "b"], "what was told comes first"
+    first = leftovers.unfinished[0]
+    assert (first.job.entry.attempt, first.was_started, first.open_nodes) == (1, True, ["1"])
+
+
+async def test_one_that_has_to_wait_after_all_waits_as_if_nothing_had_been(opened: OpenSqlite) -> None:
+    store, _ = await opened()
+    await store.add(soon("a", 1, number=3))
+    await store.add(new_job(queued("b", number=2)))
+    telling = Telling(store)
+    arrival = queued("a", number=3)
+    telling.take(arrival)
+    assert await written(store, [arrival]) is None
+    await telling(StartPutOff(prompt_id=PromptId("a")))
+    assert sorted(names(await store.find_jobs(JobQuery(states=[JobState.PENDING])))) == ["a", "b"]
+    await store.close()
+    _, leftovers = await opened()
+    assert ids(leftovers) == ["b", "a"]
+    assert [(left.job.entry.attempt, left.job.entry.started_at) for left in leftovers.unfinished] == [(0, 0), (0, 0)]
+
+
+async def test_the_start_and_end_of_a_prompt_in_one_batch_leave_one_attempt(opened: OpenSqlite) -> None:
+    store, _ = await opened()
+    await store.add(soon("a", 1))
+    telling = Telling(store)
+    events = [queued("a", at=1001), PromptStarted(prompt_id=PromptId("a"), remaining=1, is_on_record=True, at=1002),
+              node_started("1", "a", at=1003), node_finished("1", "a", at=1004), finished("a", at=1005)]
+    for event in events:
+        telling.take(event)
+    assert await written(store, events) is None
+    entry = await store.job(PromptId("a"))
+    assert entry is not None
+    assert (entry.attempt, entry.started_at, entry.ended_at, entry.state) == (1, 1002, 1005, JobState.COMPLETED)
+    assert len(await store.events_since(0, 100, PromptId("a"))) == len(events)
+
+
+async def test_nodes_of_an_older_run_are_not_those_of_one_that_was_about_to_start(opened: OpenSqlite) -> None:
+    store, _ = await opened()
+    telling = Telling(store)
+    await telling(queued(P), started(P), node_started("1", P), finished(P))
+    await store.add(soon("p", telling.sequence + 1))
+    await store.close()
+    _, leftovers = await opened()
+    (left,) = leftovers.unfinished
+    assert (left.job.entry.run, left.open_nodes) == (2, [])
