@@ -8,7 +8,9 @@ changes.
 
 import dis
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+import marshal
+from collections.abc import Callable, Mapping, Sequence
+from operator import is_
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -22,9 +24,10 @@ _HARMLESS = frozenset({
 _LOADS_LOCAL = frozenset({"LOAD_FAST", "LOAD_FAST_BORROW"})
 _UNUSUAL = (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS | inspect.CO_GENERATOR | inspect.CO_COROUTINE
             | inspect.CO_ITERABLE_COROUTINE | inspect.CO_ASYNC_GENERATOR)
-_SCALARS = frozenset({int, float, str, bool, type(None)})
-_MOST_PARTS = 200
-"""Of the plain values that a declaration reads. To compare more takes longer than to ask on a thread."""
+_LARGEST = 32 * 2**10
+"""Bytes of the plain values that a declaration reads, written down. To compare more is nothing for the loop."""
+_WITHOUT_REFERENCES = 2
+"""The version of the format in which equal values are equal bytes."""
 _FURTHER_FACTS = ("NOT_IDEMPOTENT", "API_NODE")
 _NOTHING = object()
 
@@ -44,20 +47,15 @@ class ConstantDeclaration:
         """The code that was read last."""
         self._names: _Names | None = None
         """What it reads; None if it does more than that."""
-        self._known: tuple[list[Any], list[Any], NodeInterface] | None = None
+        self._known: tuple[list[Any], bytes, NodeInterface] | None = None
 
     def ask(self) -> NodeInterface:
         """What the class declares now. Plain code of the class; raises what it raises."""
         __tracebackhide__ = True  # an error of the class is told without this frame
         facts = self._facts()
-        kept = None
-        if facts is not None:
-            try:
-                kept = [facts[0], [_copy(value, iter(range(_MOST_PARTS))) for value in facts[1]]]
-            except (_NotPlain, RuntimeError):  # the latter: it grew on another thread meanwhile
-                kept = None
+        values = None if facts is None else _written(facts[1])
         interface = self._describe()
-        self._known = None if kept is None else (kept[0], kept[1], interface)
+        self._known = None if facts is None or values is None else (facts[0], values, interface)
         return interface
 
     def known(self) -> NodeInterface | None:
@@ -67,13 +65,9 @@ class ConstantDeclaration:
         if known is None:
             return None
         facts = self._facts()
-        if facts is None or not all(map(_is, facts[0], known[0])):
+        if facts is None or not all(map(is_, facts[0], known[0])) or _written(facts[1]) != known[1]:
             return None
-        try:
-            is_same = all(map(_is_same, facts[1], known[1]))
-        except RuntimeError:  # something in it grew on another thread meanwhile
-            return None
-        return known[2] if is_same else None
+        return known[2]
 
     def _facts(self) -> tuple[list[Any], list[Any]] | None:
         """What the declaration depends on: objects that have to be the same, and values that have to be equal. None if
@@ -130,10 +124,6 @@ def _names_in(code: CodeType, parameters: int) -> _Names | None:
     return names
 
 
-def _is(one: Any, other: Any) -> bool:
-    return one is other
-
-
 def _attribute(node_class: type, name: str) -> Any:
     """An attribute as it lies in the class or one above it. Runs no code."""
     for owner in node_class.__mro__:
@@ -147,36 +137,11 @@ def _global(names: Mapping[str, Any], name: str) -> Any:
     return names.get(name, _NOTHING)
 
 
-class _NotPlain(Exception):
-    pass
-
-
-def _copy(value: Any, parts: Iterator[int]) -> Any:
-    """A plain value as it is now.
-
-    :raises _NotPlain: it is something else, or has too many parts.
-    """
-    if next(parts, None) is None:
-        raise _NotPlain
-    kind = type(value)
-    if kind in _SCALARS:
-        return value
-    if kind is list or kind is tuple:
-        return kind([_copy(one, parts) for one in value])
-    if kind is dict:
-        return {_copy(key, parts): _copy(one, parts) for key, one in value.items()}
-    raise _NotPlain
-
-
-def _is_same(value: Any, kept: Any) -> bool:
-    """Whether a value equals what was copied. Looks at nothing that is not plain."""
-    kind = type(value)
-    if kind is not type(kept):
-        return False
-    if kind in _SCALARS:
-        return bool(value == kept)
-    if len(value) != len(kept):
-        return False
-    if kind is dict:  # the order of inputs counts
-        return all(map(_is_same, value, kept)) and all(map(_is_same, value.values(), kept.values()))
-    return all(map(_is_same, value, kept))
+def _written(values: Sequence[Any]) -> bytes | None:
+    """Equal for equal plain values of the same types in the same order; None if one is something else, or large. Runs
+    no code of theirs: what is no plain value is refused."""
+    try:
+        written = marshal.dumps(values, _WITHOUT_REFERENCES)
+    except (ValueError, RuntimeError):  # the latter: it grew on another thread meanwhile
+        return None
+    return written if len(written) <= _LARGEST else None

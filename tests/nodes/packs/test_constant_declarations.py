@@ -238,7 +238,7 @@ def test_a_property_of_a_class_is_not_run() -> None:
 
 def test_what_takes_long_to_compare_is_asked() -> None:
     class Long(_Node):
-        COMMON = {"required": {"word": ([f"name {number}" for number in range(300)],)}}
+        COMMON = {"required": {"word": ([f"name {number}" for number in range(3000)],)}}
 
         @classmethod
         def INPUT_TYPES(cls) -> Any:
