@@ -68,6 +68,8 @@ MOST_CHECKED_IN_PLACE = 64
 SEQUENCE_JUMP = 1_000_000
 """Between the last number of an event that is on record and the first one of the next process."""
 
+_OF_ENTRIES = frozenset({PromptQueued, PromptMoved, PromptFinished})
+
 T = TypeVar("T")
 
 
@@ -710,7 +712,7 @@ class Engine:
         self._sequence += 1
         event.sequence = self._sequence
         event.at = self._clock.now_ms()
-        if self.history.is_durable:
+        if self.history.is_durable and event.__class__ in _OF_ENTRIES:
             self._note_entry(event)
         self._journal.publish(event)
 

@@ -34,7 +34,7 @@ from .node_registry import NodeRegistry
 from .node_values import NodeResult, OutputRecord
 from .prompt_graph import parse_expansion
 from .signatures import Signature, sign_all
-from .value_size import TakesLong, refuse_what_takes_long
+from .value_size import TakesLong, is_light, refuse_what_takes_long
 
 log = logging.getLogger("studio.nodes")
 
@@ -226,7 +226,10 @@ class LocalNodeCaller:
         definition = call.definition
         call.began = self._now()
         try:
-            instance = call.instance = await self._instance_for(call)
+            instance = self._instance_at_once(call)
+            if instance is None:
+                instance = await self._construct(call)
+            call.instance = instance
             call.is_constructed = True
             slices = self._slices(command)
             ending: stimuli.CallEnding
@@ -243,7 +246,10 @@ class LocalNodeCaller:
                     results = [None if one.blocker is not None else definition.read_result(value)
                                for one, value in zip(slices, returned, strict=True)]
                 joined = await self._join(definition, slices, results)
-                ending = await self._returned(call, joined)
+                if joined.expansion is None and not self._is_worth_a_copy(call):
+                    ending = _returned(call, joined, None)
+                else:
+                    ending = await self._returned(call, joined)
         except BaseException as error:
             ending = await self._ending_by(call, error)
         self._end(call, ending)
@@ -251,6 +257,8 @@ class LocalNodeCaller:
     async def _join(self, definition: NodeDefinition, slices: Sequence[Slice],
                     results: Sequence[NodeResult | None]) -> Joined:
         """Join results; what would take the loop's time is done on a thread."""
+        if len(results) == 1 and (only := results[0]) is not None and is_light(only.outputs, only.ui):
+            return join_results(definition, slices, results)
         try:
             for result in results:
                 if result is not None:
@@ -259,17 +267,20 @@ class LocalNodeCaller:
             return await self._construction_lane.call(partial(join_results, definition, slices, results))
         return join_results(definition, slices, results)
 
-    async def _instance_for(self, call: _OpenCall) -> Any:
+    def _instance_at_once(self, call: _OpenCall) -> Any | None:
+        """An instance that is there, or made without code of the node; None if there is neither."""
         definition = call.definition
         instance = self.instances.take(call.node_id, definition, call.call_id)
-        if instance is not None:
-            return instance
-        return definition.create() if definition.creates_in_place else await self._construct(call)
+        if instance is None and definition.creates_in_place:
+            return definition.create()
+        return instance
 
     async def _run_check(self, call: _OpenCall, command: CallNode) -> None:
         """Ask the async check of a plain node; its function is another call, once it wants no more."""
         try:
-            call.instance = await self._instance_for(call)
+            call.instance = self._instance_at_once(call)
+            if call.instance is None:
+                call.instance = await self._construct(call)
             call.is_constructed = True
             ending: stimuli.CallEnding = stimuli.InputsWanted(
                 call_id=call.call_id, names=await self._lazy_inputs(call, self._slices(command)))

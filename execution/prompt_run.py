@@ -118,10 +118,10 @@ class NodeRun:
         """That of the values among them."""
         self.ui: Mapping[str, Any] | None = None
         self.call: Call | None = None
-        self.story: tuple[NodeState, ...] = (NodeState.WAITING,)
+        self.story = [NodeState.WAITING]
 
     def move(self, to: NodeState) -> None:
-        self.story = (*self.story, to)
+        self.story.append(to)
         if to not in _MOVES[self.state]:
             path = " -> ".join(state.name.lower() for state in self.story)
             raise InvariantViolated(f"node {self.place.node_id} of {self.run.prompt_id}: {path}")
@@ -418,9 +418,9 @@ class PromptRun:
         inputs: dict[str, Sequence[Any]] = {}
         unevaluated: list[str] = []
         graph_node, interface = node.graph_node, node.interface
-        links = graph_node.links
+        links, specs = graph_node.links, interface.specs
         for name, value in graph_node.inputs.items():
-            spec = interface.spec(name)
+            spec = specs.get(name) or interface.spec(name)
             link = links.get(name)
             if link is None:
                 if spec is not None or interface.passes_constant(name):

@@ -13,7 +13,7 @@ class TimeLimits(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def over(self, others: "TimeLimits") -> "TimeLimits":
         """These, and where they say nothing the others. Asked for every call, and nearly always nothing is said."""
-        if self == NO_LIMITS:
+        if self is NO_LIMITS or self == NO_LIMITS:
             return others
         return TimeLimits(run_timeout=others.run_timeout if self.run_timeout is None else self.run_timeout,
                           idle_timeout=others.idle_timeout if self.idle_timeout is None else self.idle_timeout)

@@ -34,6 +34,19 @@ class _Storages(dict[int, int]):
     items_left = _MOST_ITEMS
 
 
+def is_light(outputs: Sequence[Any] | None, ui: Any) -> bool:
+    """Whether it is plain at first sight that looking at them takes no time: a few numbers."""
+    if ui is not None:
+        return False
+    if outputs is not None:
+        if len(outputs) > _FEW_ITEMS:
+            return False
+        for value in outputs:
+            if value.__class__ not in _SMALL:
+                return False
+    return True
+
+
 def refuse_what_takes_long(*values: Any) -> None:
     """Look at a few items only. Objects of nodes count as long: code of theirs may be asked for their size.
 

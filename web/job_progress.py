@@ -23,6 +23,8 @@ from execution import (
 )
 
 MOST_WHILE_IT_RUNS = 99.9
+MOST_WATCHED = 200
+"""Nodes of a prompt that are timed. What a prompt of thousands takes is learnt from these, too."""
 
 
 class _Asked(Struct):
@@ -41,6 +43,7 @@ class JobProgress:
         self._engine = engine
         self._prompts: dict[PromptId, Mapping[str, Any]] = {}
         self._started: dict[PromptId, dict[NodeId, int]] = {}
+        """When nodes started that are timed; 0 once they have finished."""
         self._usual: dict[str, float] = {}
         """Milliseconds by class: of the last calls, later ones count for more."""
         self._asked: dict[PromptId, _Asked] = {}
@@ -69,16 +72,21 @@ class JobProgress:
 
     def _queued(self, event: PromptQueued) -> None:
         self._prompts[event.prompt_id] = event.prompt
+        self._started[event.prompt_id] = {}
 
     def _node_started(self, event: NodeStarted) -> None:
-        if event.place.parent_id is None:
-            self._started.setdefault(event.prompt_id, {})[event.place.node_id] = event.at
+        place, started = event.place, self._started.get(event.prompt_id)
+        if place.parent_id is None and started is not None and len(started) < MOST_WATCHED:
+            started[place.node_id] = event.at
 
     def _node_finished(self, event: NodeFinished) -> None:
-        node_id = event.place.node_id
-        began = self._started.get(event.prompt_id, {}).pop(node_id, None)
+        started, node_id = self._started.get(event.prompt_id), event.place.node_id
+        began = started.get(node_id) if started is not None else None
+        if not began or started is None:
+            return
+        started[node_id] = 0
         class_type = _class_of(self._prompts.get(event.prompt_id, {}).get(node_id))
-        if began is not None and class_type is not None:
+        if class_type is not None:
             took = float(max(event.at - began, 1))
             self._usual[class_type] = (self._usual.get(class_type, took) + took) / 2
 
