@@ -88,6 +88,8 @@ class SignedCall(Struct, frozen=True):
     class_type: str
     signature: Signature
     """A lasting one."""
+    output_is_list: tuple[bool, ...] = ()
+    """For each output, whether it may be a list without any value."""
 
     @property
     def key(self) -> str:

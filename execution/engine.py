@@ -178,6 +178,7 @@ class Engine:
         """As long as an end that is on its way is not told, its prompt is shown as one that runs."""
         self._ending: dict[PromptId, QueueEntry] = {}
         self._admissions: set[asyncio.Task[None]] = set()
+        self._arrival_listeners: list[Callable[[PromptQueued], None]] = []
         self._starting = 0
         """Prompts that are put on record now, with their starts."""
         self._sequence = 0
@@ -632,6 +633,14 @@ class Engine:
     def remove_listener(self, listener: Listener) -> None:
         self._broadcast.remove_listener(listener)
 
+    def add_arrival_listener(self, listener: Callable[[PromptQueued], None]) -> None:
+        """Have a function called with each prompt that is queued, before anything of it is called: it is on record
+        then. Listeners of events are told later, once the event is written. It must neither wait nor raise."""
+        self._arrival_listeners = [*self._arrival_listeners, listener]
+
+    def remove_arrival_listener(self, listener: Callable[[PromptQueued], None]) -> None:
+        self._arrival_listeners = [one for one in self._arrival_listeners if one != listener]
+
     # -- the way of a stimulus ------------------------------------------------------------------------------------
 
     def _apply(self, stimulus: stimuli.Stimulus) -> None:
@@ -712,6 +721,9 @@ class Engine:
         self._sequence += 1
         event.sequence = self._sequence
         event.at = self._clock.now_ms()
+        if event.__class__ is PromptQueued:
+            for listener in self._arrival_listeners:
+                listener(event)
         if self.history.is_durable and event.__class__ in _OF_ENTRIES:
             self._note_entry(event)
         self._journal.publish(event)

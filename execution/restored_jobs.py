@@ -38,7 +38,8 @@ def reason_to_end(left: UnfinishedJob, most_attempts: int) -> EndOfLeftover | No
     if left.is_cancelled:
         return EndOfLeftover(Outcome.INTERRUPTED, "", "It was cancelled before the server started again.")
     attempts = left.job.entry.attempt
-    if left.job.entry.started_at and attempts >= most_attempts:
+    # A start that was only about to be told may not have come to anything. The next one is put on record by itself.
+    if left.job.entry.started_at and attempts - (not left.was_started) >= most_attempts:
         nodes = ", ".join(map(str, left.open_nodes)) or "none that is on record"
         return EndOfLeftover(Outcome.POISONED, "PromptPoisoned",
                              f"The server process ended {_times(attempts)} while this prompt ran, so it is not started "

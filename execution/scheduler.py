@@ -1071,7 +1071,10 @@ def _entry(run: PromptRun) -> QueueEntry:
 
 
 def _signed(node: NodeRun) -> commands.SignedCall:
-    return commands.SignedCall(node.run.prompt_id, node.place.node_id, node.graph_node.class_type, node.signature)
+    definition = node.definition
+    is_list = definition.output_is_list or [False] * len(definition.output_types)
+    return commands.SignedCall(node.run.prompt_id, node.place.node_id, node.graph_node.class_type, node.signature,
+                               tuple(map(bool, is_list)))
 
 
 def _own_error(error: Exception) -> NodeError:

@@ -18,7 +18,7 @@ from .workflow_conversion_submission import convert_submission
 
 LARGE_BODY = 256 * 2**10
 """Bytes from which a body is decoded on a thread."""
-SMALL_BODY = 32 * 2**10
+SMALL_BODY = 8 * 2**10
 """Bytes up to which a prompt is looked at without a thread."""
 IDEMPOTENCY_KEY = "Idempotency-Key"
 LONGEST_KEY = 255

@@ -220,17 +220,19 @@ class ClientConnections:
         self._closing: set[asyncio.Task[None]] = set()
         self._numbered = 0
         """Sockets that want numbers."""
+        engine.add_arrival_listener(self._note_arrival)
         engine.add_listener(self.take)
 
     # -- events -----------------------------------------------------------------------------------------------------
 
+    def _note_arrival(self, event: PromptQueued) -> None:
+        """Before its nodes run, and send something to its client."""
+        self._client_of[event.prompt_id] = event.client_id
+
     def take(self, event: Event) -> None:
         """Put what an event says into the outboxes of whoever it is for."""
         kind = event.__class__
-        if kind is PromptQueued:
-            assert isinstance(event, PromptQueued)
-            self._client_of[event.prompt_id] = event.client_id
-        elif kind is PromptDropped:
+        if kind is PromptDropped:
             assert isinstance(event, PromptDropped)
             self._client_of.pop(event.prompt_id, None)
             self._encoder.forget(event.prompt_id)
@@ -440,6 +442,7 @@ class ClientConnections:
     async def close(self) -> None:
         """The server stops: tell everybody."""
         self._engine.remove_listener(self.take)
+        self._engine.remove_arrival_listener(self._note_arrival)
         for connection in list(self._all):
             connection.flush()
             self._close(connection, WSCloseCode.GOING_AWAY, b"server shutdown")

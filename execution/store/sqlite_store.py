@@ -342,8 +342,8 @@ def _leftovers_in(db: sqlite3.Connection) -> Leftovers:
     # A start that was told comes in its place; of those that were not, nobody knows in which order they were.
     running = _rows(db, "WHERE rank = ? ORDER BY was_started DESC, iif(was_started, position, number), key", RUNNING)
     pending = _rows(db, "WHERE rank = ? ORDER BY number, key", PENDING)
-    starts = dict(db.execute("SELECT prompt_id, position FROM jobs WHERE rank = ?", (RUNNING,)))
-    unfinished = [_unfinished(db, row, starts.get(row[0])) for row in (*running, *pending)]
+    told = {prompt_id for prompt_id, in db.execute("SELECT prompt_id FROM jobs WHERE rank < 2 AND was_started")}
+    unfinished = [_unfinished(db, row, row[0] in told) for row in (*running, *pending)]
     by_id = {left.job.entry.prompt_id: left for left in unfinished}
     for prompt_id, judgings, was_started in db.execute(
             "SELECT prompt_id, judgings, was_started FROM jobs WHERE rank < 2"):
@@ -354,15 +354,14 @@ def _leftovers_in(db: sqlite3.Connection) -> Leftovers:
         next_number=_fact(db, "next_number"), last_sequence=_fact(db, "last_sequence"))
 
 
-def _unfinished(db: sqlite3.Connection, row: tuple[Any, ...], start: int | None) -> UnfinishedJob:
-    """:param start: where in the log the prompt started, if it runs."""
+def _unfinished(db: sqlite3.Connection, row: tuple[Any, ...], was_started: bool) -> UnfinishedJob:
+    """:param was_started: it is in the log that this run of it was started; else what is there is of older runs."""
     job = new_job_of(row)
-    if not job.entry.attempt:
+    if not job.entry.attempt or not was_started:
         return UnfinishedJob(job=job, is_cancelled=job.entry.is_cancelled)
     prompt_id = job.entry.prompt_id
-    if start is None:
-        (start,) = db.execute("SELECT coalesce(max(sequence), 0) FROM events WHERE prompt_id = ? "
-                              "AND kind = 'PromptStarted'", (prompt_id,)).fetchone()
+    (start,) = db.execute("SELECT coalesce(max(sequence), 0) FROM events WHERE prompt_id = ? "
+                          "AND kind = 'PromptStarted'", (prompt_id,)).fetchone()
     open_nodes: dict[NodeId, None] = {}
     for logged in _events(db, start, -1, prompt_id):
         event = logged.event

@@ -38,15 +38,13 @@ class ConstantDeclaration:
     :param describe: asks the class, on any thread but the loop's.
     """
 
-    __slots__ = ("_code", "_describe", "_known", "_names", "_node_class")
+    __slots__ = ("_describe", "_known", "_node_class", "_read")
 
     def __init__(self, node_class: type, describe: Callable[[], NodeInterface]) -> None:
         self._node_class = node_class
         self._describe = describe
-        self._code: CodeType | None = None
-        """The code that was read last."""
-        self._names: _Names | None = None
-        """What it reads; None if it does more than that."""
+        self._read: tuple[CodeType | None, _Names | None] = None, None
+        """The code that was looked at last, and what it reads; None if it does more than that."""
         self._known: tuple[list[Any], bytes, NodeInterface] | None = None
 
     def ask(self) -> NodeInterface:
@@ -66,6 +64,7 @@ class ConstantDeclaration:
             return None
         facts = self._facts()
         if facts is None or not all(map(is_, facts[0], known[0])) or _written(facts[1]) != known[1]:
+            self._known = None  # until it is asked again: what has changed may be large now
             return None
         return known[2]
 
@@ -81,10 +80,10 @@ class ConstantDeclaration:
         if type(function) is not FunctionType:
             return None
         code = function.__code__
-        if code is not self._code:
-            self._names = _names_in(code, 1 if kind is classmethod else 0)
-            self._code = code
-        names = self._names
+        read, names = self._read
+        if code is not read:
+            names = _names_in(code, 1 if kind is classmethod else 0)
+            self._read = code, names  # in one step: it is asked on several threads
         if names is None:
             return None
         objects = [function, code, *[_attribute(node_class, name) for name in _FURTHER_FACTS]]
@@ -139,7 +138,7 @@ def _global(names: Mapping[str, Any], name: str) -> Any:
 
 def _written(values: Sequence[Any]) -> bytes | None:
     """Equal for equal plain values of the same types in the same order; None if one is something else, or large. Runs
-    no code of theirs: what is no plain value is refused."""
+    no code of theirs. Arrays of bytes count as those bytes."""
     try:
         written = marshal.dumps(values, _WITHOUT_REFERENCES)
     except (ValueError, RuntimeError):  # the latter: it grew on another thread meanwhile

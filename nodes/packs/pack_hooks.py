@@ -118,10 +118,12 @@ class PackHooks:
         """The same for `get_input_data`."""
         self._looked_at = 0.0
         PromptExecutor.runs = self
+        engine.add_arrival_listener(self._arrived)
         engine.add_listener(self.take)
 
     def close(self) -> None:
         self._engine.remove_listener(self.take)
+        self._engine.remove_arrival_listener(self._arrived)
         self._progress.close()
         self._watcher.stop()
         for future in self._ends.values():
@@ -146,8 +148,7 @@ class PackHooks:
         else:
             self._take_rare(event)
             if kind is PromptQueued or kind is PromptStarted:  # not with every event
-                self._shows = is_replaced(type(self._server), "send_sync", self._server)
-                self._asks = self._asks_for_inputs() is not None
+                self._look_for_hooks()
         item = self._items.get(getattr(event, "prompt_id", ""))
         if kind is NodeStarted and item is not None and self._asks:
             self._watcher.do(self._ask_for_inputs, event, item)
@@ -157,13 +158,19 @@ class PackHooks:
         if kind is PromptFinished:
             self._items.pop(event.prompt_id, None)  # type: ignore[attr-defined]
 
+    def _arrived(self, event: PromptQueued) -> None:
+        """A prompt is queued, and nothing of it has run."""
+        self._look_at_names()
+        self._items[event.prompt_id] = (event.number, event.prompt_id, event.prompt, dict(event.extra_data),
+                                        list(event.outputs), {})
+        self._server.number = max(self._server.number, abs(event.number) + 1)
+
+    def _look_for_hooks(self) -> None:
+        self._shows = is_replaced(type(self._server), "send_sync", self._server)
+        self._asks = self._asks_for_inputs() is not None
+
     def _take_rare(self, event: Event) -> None:
         match event:
-            case PromptQueued():
-                self._look_at_names()
-                self._items[event.prompt_id] = (event.number, event.prompt_id, event.prompt, dict(event.extra_data),
-                                                list(event.outputs), {})
-                self._server.number = max(self._server.number, abs(event.number) + 1)
             case PromptStarted():
                 executor = self._names.get("PromptExecutor", PromptExecutor)
                 if _runs_otherwise(executor):

@@ -83,7 +83,7 @@ class ProgressKeeper:
 
 def _is_shown_to_nobody(event: Any) -> bool:
     """What is cached and no output is in no table."""
-    return event.__class__ is NodeFinished and event.from_cache and not event.is_output
+    return event.__class__ is NodeFinished and event.from_cache and not event.is_output and not event.from_disk
 
 
 def _tell(event: NodeStarted | NodeProgressed | NodeFinished, handlers: list[ProgressHandler],

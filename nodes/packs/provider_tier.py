@@ -9,7 +9,7 @@ import copy
 import inspect
 import json
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from contextvars import copy_context
 from typing import Any, TypeVar
@@ -103,12 +103,11 @@ class ProviderTier:
 
     async def look_up(self, call: SignedCall) -> OutputRecord | None:
         """See `OutsideTier`."""
-        prompt = self._prompts.get(call.prompt_id)
-        if prompt is not None and not prompt.beginning.done():
+        prompt = self._running(call.prompt_id)
+        if not prompt.beginning.done():
             await asyncio.wait((prompt.beginning,))
-        context = _context_of(call)
         for one in list(CACHE_PROVIDERS):
-            record = await self._passing_over(one, self._ask(one, context))
+            record = await self._passing_over(one, self._ask(one, call))
             if record is not None:
                 return record
         return None
@@ -122,18 +121,24 @@ class ProviderTier:
             logger.debug("caches of packs are not told of outputs of %s: they are behind", call.class_type)
             return
         self._waiting += size
+        prompt = self._running(call.prompt_id)
         task = self._begin(self._store(_context_of(call), record, size))
-        prompt = self._prompts.get(call.prompt_id)
-        if prompt is not None:
-            prompt.stores.add(task)
-            task.add_done_callback(prompt.stores.discard)
+        prompt.stores.add(task)
+        task.add_done_callback(prompt.stores.discard)
 
     # -- prompts ------------------------------------------------------------------------------------------------------
 
+    def _running(self, prompt_id: PromptId) -> _RunningPrompt:
+        """A prompt whose start caches have been told, or are told now: its nodes may run before its start is told."""
+        found = self._prompts.get(prompt_id)
+        if found is None:
+            found = self._prompts[prompt_id] = _RunningPrompt(
+                self._begin(self._tell_all("on_prompt_start", prompt_id)))
+        return found
+
     def _take(self, event: Event) -> None:
         if isinstance(event, PromptStarted):
-            self._prompts[event.prompt_id] = _RunningPrompt(
-                self._begin(self._tell_all("on_prompt_start", event.prompt_id)))
+            self._running(event.prompt_id)
         elif isinstance(event, PromptFinished):
             prompt = self._prompts.pop(event.prompt_id, None)
             if prompt is not None:
@@ -151,11 +156,12 @@ class ProviderTier:
 
     # -- one cache ----------------------------------------------------------------------------------------------------
 
-    async def _ask(self, one: Registered, context: CacheContext) -> OutputRecord | None:
+    async def _ask(self, one: Registered, call: SignedCall) -> OutputRecord | None:
+        context = _context_of(call)
         if not await self._wants(one, context):
             return None
         found = await self._in_time(one.provider.on_lookup(context))
-        return None if found is None else await self._on_a_thread(lambda: _record_of(found))
+        return None if found is None else await self._on_a_thread(lambda: _record_of(found, call.output_is_list))
 
     async def _store(self, context: CacheContext, record: OutputRecord, size: int) -> None:
         try:
@@ -165,7 +171,8 @@ class ProviderTier:
             self._waiting -= size
 
     async def _give(self, one: Registered, context: CacheContext, record: OutputRecord) -> None:
-        value = CacheValue([list(values) for values in record.outputs], copy.deepcopy(record.ui))
+        ui = None if record.ui is None else await self._on_a_thread(lambda: copy.deepcopy(record.ui))
+        value = CacheValue([list(values) for values in record.outputs], ui)
         if await self._wants(one, context, value):
             await self._in_time(one.provider.on_store(context, value))
 
@@ -261,14 +268,18 @@ def _context_of(call: SignedCall) -> CacheContext:
     return CacheContext(call.node_id, call.class_type, call.key)
 
 
-def _record_of(found: Any) -> OutputRecord:
-    """:raises _Wrong: these are no outputs."""
+def _record_of(found: Any, output_is_list: Sequence[bool]) -> OutputRecord:
+    """:raises _Wrong: these are no outputs of a node that has so many."""
     if not isinstance(found, CacheValue):
         raise _Wrong(f"on_lookup returned {_shown(found)}, which is no CacheValue")
     outputs, ui = found.outputs, found.ui
     if not isinstance(outputs, (list, tuple)) or not all(isinstance(one, (list, tuple)) for one in outputs):
         raise _Wrong(f"on_lookup returned outputs that are no lists of values, one for each output: {_shown(outputs)}")
+    if len(outputs) != len(output_is_list):
+        raise _Wrong(f"on_lookup returned {len(outputs)} outputs for a node with {len(output_is_list)}")
     taken = tuple(list(values) for values in outputs)
+    if not all(values or is_list for values, is_list in zip(taken, output_is_list, strict=True)):
+        raise _Wrong("on_lookup returned an output without a value")
     return OutputRecord(taken, None if ui is None else _plain_ui(ui), measure(taken))
 
 

@@ -185,11 +185,13 @@ async def test_a_cache_that_raises_is_passed_over_and_logged_once(
     assert [one[1] for one in host.pack.CACHE.seen if one[0] == "on_lookup"] == ["2", "1"], "the next one is asked"
 
 
-@pytest.mark.parametrize("nonsense", ["text", {"outputs": []}, "flat", "ui", "no list", "object in ui"])
+@pytest.mark.parametrize("nonsense", ["text", {"outputs": []}, "flat", "ui", "no list", "object in ui", "none",
+                                      "too many", "empty"])
 async def test_a_cache_that_returns_nonsense_is_passed_over(
         host: Host, caplog: pytest.LogCaptureFixture, nonsense: Any) -> None:
     make = host.api.Caching.CacheValue
-    answers = {"flat": make(["a!"]), "ui": make([["a!"]], ui=5), "no list": make(None),
+    answers = {"none": make([]), "too many": make([["a!"], ["b"]]), "empty": make([[]]),
+               "flat": make(["a!"]), "ui": make([["a!"]], ui=5), "no list": make(None),
                "object in ui": make([["a!"]], ui={"text": [object()]})}
 
     async def lookup(context: Any) -> Any:

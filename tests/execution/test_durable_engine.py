@@ -27,6 +27,7 @@ from execution import (
 )
 from execution.engine import SEQUENCE_JUMP
 from execution.events import StartPutOff
+from execution.restored_jobs import reason_to_end
 from execution.store import Leftovers, NewJob, UnfinishedJob
 from tests.execution.test_engine import running, shows, turns_until
 from tests.support.gated_nodes import GatedNode
@@ -42,7 +43,7 @@ async def echo(x: Any) -> Any:
 
 
 def left(prompt: dict[str, Any], prompt_id: str, *, attempt: int = 0, number: int = 0, open_nodes: tuple[str, ...] = (),
-         is_cancelled: bool = False, had_secrets: bool = False) -> UnfinishedJob:
+         is_cancelled: bool = False, had_secrets: bool = False, was_started: bool = True) -> UnfinishedJob:
     """A job as a store finds it."""
     encoded = msgspec.json.encode(prompt)
     return UnfinishedJob(
@@ -50,7 +51,8 @@ def left(prompt: dict[str, Any], prompt_id: str, *, attempt: int = 0, number: in
             prompt_id=PromptId(prompt_id), client_id=None, number=number, prompt=msgspec.Raw(encoded), extra_data={},
             outputs_wanted=[NodeId("2")], queued_at=5, started_at=6 if attempt else 0, attempt=attempt),
             submitted=encoded, had_secrets=had_secrets, content_key="key"),
-        open_nodes=[NodeId(one) for one in open_nodes], is_cancelled=is_cancelled)
+        open_nodes=[NodeId(one) for one in open_nodes], is_cancelled=is_cancelled,
+        was_started=was_started and attempt > 0)
 
 
 def starting_with(*found: UnfinishedJob, **fields: Any) -> ScriptedStore:
@@ -164,6 +166,38 @@ async def test_the_start_of_a_prompt_that_nothing_keeps_from_starting_is_on_reco
         (started,) = studio.events.of(PromptStarted, prompt_id="p")
         assert started.is_on_record
         assert store.kinds("p")[:2] == ["PromptQueued", "PromptStarted"]
+
+
+async def test_who_wants_to_know_of_a_prompt_before_its_nodes_run_is_told_when_it_is_queued() -> None:
+    """What a node sends goes to the client of its prompt, whose arrival may not have been told by then."""
+    heard: list[str] = []
+    known_to_node: list[list[str]] = []
+
+    async def asks(x: int) -> int:
+        known_to_node.append(list(heard))
+        return x
+
+    store = ScriptedStore()
+    async with running(define("Asks", asks), store=store) as studio:
+        def hear(event: PromptQueued) -> None:
+            heard.append(event.prompt_id)
+
+        studio.engine.add_arrival_listener(hear)
+        told: list[str] = []
+        studio.engine.add_listener(lambda event: told.append(type(event).__name__))
+        store.at_once = False
+        store.let_in()
+        await studio.submit({"1": node("Asks", x=1), "2": shows("1")}, prompt_id=PromptId("p"))
+        await turns_until(lambda: bool(known_to_node))
+        assert (known_to_node, told) == ([["p"]], [])
+        store.at_once = True
+        await turns_until(lambda: bool(store.batches))
+        while store.batches:
+            store.write_next()
+        await studio.events.end_of("p")
+        studio.engine.remove_arrival_listener(hear)
+        await studio.run({"1": node("Asks", x=1), "2": shows("1")}, prompt_id=PromptId("q"))
+    assert heard == ["p"]
 
 
 async def test_of_several_that_come_at_once_only_as_many_are_on_record_as_started_as_there_is_room_for() -> None:
@@ -290,6 +324,14 @@ async def test_a_submission_that_comes_again_after_a_restart_is_the_same_prompt(
         assert len(gate.calls) == 1
         call.let_go(1)
         await studio.events.end_of("a")
+
+
+@pytest.mark.parametrize(("attempt", "was_started", "is_poisoned"), [
+    (1, False, False), (2, False, False), (3, False, True), (1, True, False), (2, True, True)])
+def test_a_start_that_nobody_was_told_of_may_not_have_come_to_anything(
+        attempt: int, was_started: bool, is_poisoned: bool) -> None:
+    end = reason_to_end(left(PROMPT, "a", attempt=attempt, was_started=was_started), 2)
+    assert (end is not None) is is_poisoned
 
 
 async def test_what_ran_when_the_process_ended_too_often_is_poisoned_and_says_why() -> None:

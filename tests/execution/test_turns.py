@@ -12,6 +12,7 @@ from execution import (
     CallerSettings,
     Engine,
     EngineSettings,
+    NodeFinished,
     NodeStarted,
     Outcome,
     PromptId,
@@ -296,3 +297,68 @@ async def test_an_object_that_is_asked_for_its_size_is_asked_on_a_thread() -> No
         await studio.events.end_of(await studio.submit({"1": node("Makes"), "2": shows("1")}))
     assert asked_on
     assert threading.get_ident() not in asked_on
+
+
+class TurnCounter:
+    """Counts the turns of a loop while it is open."""
+
+    def __enter__(self) -> TurnCounter:
+        self.turns = 0
+        self._is_open = True
+        self._count()
+        return self
+
+    def _count(self) -> None:
+        if self._is_open:
+            self.turns += 1
+            asyncio.get_running_loop().call_soon(self._count)
+
+    def __exit__(self, *_: object) -> None:
+        self._is_open = False
+
+
+async def test_an_async_call_that_waits_for_nothing_takes_one_turn_of_the_loop() -> None:
+    async def echo(x: int) -> int:
+        return x
+
+    chain = {"0": node("Echo", x=1), **{str(one): node("Echo", x=[str(one - 1), 0]) for one in range(1, 50)},
+             "end": shows("49")}
+    async with running(define("Echo", echo)) as studio:
+        with TurnCounter() as of_one:
+            await studio.run({"0": node("Echo", x=2), "end": shows("0")})
+        with TurnCounter() as of_fifty:
+            await studio.run(chain)
+    assert of_fifty.turns - of_one.turns == 49
+
+
+async def test_async_calls_side_by_side_have_their_turn_together() -> None:
+    async def echo(x: int) -> int:
+        return x
+
+    async with running(define("Echo", echo)) as studio:
+        with TurnCounter() as of_one:
+            await studio.run({"0": node("Echo", x=2), "end": shows("0")})
+        with TurnCounter() as of_thirty:
+            await studio.run({**{str(one): node("Echo", x=one + 10) for one in range(30)},
+                              "end": shows(*map(str, range(30)))})
+    assert of_thirty.turns == of_one.turns
+
+
+async def test_one_that_waits_holds_up_nothing_but_what_depends_on_it() -> None:
+    door = asyncio.Event()
+
+    async def waits(x: int) -> int:
+        await door.wait()
+        return x
+
+    async def echo(x: int) -> int:
+        return x
+
+    async with running(define("Waits", waits), define("Echo", echo)) as studio:
+        prompt_id = await studio.submit({
+            "slow": node("Waits", x=1), "behind": node("Echo", x=["slow", 0]), "quick": node("Echo", x=2),
+            "after": node("Echo", x=["quick", 0]), "end": shows("behind", "after")})
+        await studio.events.until(NodeFinished, node="after")
+        assert not studio.events.of(NodeStarted, node="behind")
+        door.set()
+        assert (await studio.events.end_of(prompt_id)).outcome is Outcome.SUCCEEDED

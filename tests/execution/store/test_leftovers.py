@@ -245,4 +245,10 @@ async def test_nodes_of_an_older_run_are_not_those_of_one_that_was_about_to_star
     await store.close()
     _, leftovers = await opened()
     (left,) = leftovers.unfinished
-    assert (left.job.entry.run, left.open_nodes) == (2, [])
+    assert (left.job.entry.run, list(left.open_nodes)) == (2, [])
+    store, _ = await opened()
+    await Telling(store, 100)(queued("p", is_restored=True, attempt=1))
+    await store.close()
+    _, leftovers = await opened()
+    (left,) = leftovers.unfinished
+    assert (left.job.entry.attempt, list(left.open_nodes), left.was_started) == (1, [], False)
