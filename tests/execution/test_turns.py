@@ -12,6 +12,7 @@ from execution import (
     CallerSettings,
     Engine,
     EngineSettings,
+    Event,
     NodeFinished,
     NodeStarted,
     Outcome,
@@ -21,7 +22,7 @@ from execution import (
     stimuli,
 )
 from execution.node_lanes import ThreadLane
-from tests.execution.test_engine import running, shows
+from tests.execution.test_engine import Running, running, shows
 from tests.execution.test_scheduler import show, started
 from tests.support.node_definitions import define, node
 from tests.support.random_graphs import submission_of
@@ -299,49 +300,45 @@ async def test_an_object_that_is_asked_for_its_size_is_asked_on_a_thread() -> No
     assert threading.get_ident() not in asked_on
 
 
-class TurnCounter:
-    """Counts the turns of a loop while it is open."""
+async def turns_of(studio: Running, prompt: dict[str, Any], last: str) -> int:
+    """Turns of the loop from the start of the first node to the end of one."""
+    turns, begun, ended = 0, -1, -1
 
-    def __enter__(self) -> TurnCounter:
-        self.turns = 0
-        self._is_open = True
-        self._count()
-        return self
+    def count() -> None:
+        nonlocal turns
+        turns += 1
+        if ended < 0:
+            asyncio.get_running_loop().call_soon(count)
 
-    def _count(self) -> None:
-        if self._is_open:
-            self.turns += 1
-            asyncio.get_running_loop().call_soon(self._count)
+    def note(event: Event) -> None:
+        nonlocal begun, ended
+        if isinstance(event, NodeStarted) and begun < 0:
+            begun = turns
+        elif isinstance(event, NodeFinished) and event.place.node_id == last:
+            ended = turns
 
-    def __exit__(self, *_: object) -> None:
-        self._is_open = False
+    studio.engine.add_listener(note)
+    count()
+    await studio.run(prompt)
+    studio.engine.remove_listener(note)
+    return ended - begun
+
+
+async def echo(x: int) -> int:
+    return x
 
 
 async def test_an_async_call_that_waits_for_nothing_takes_one_turn_of_the_loop() -> None:
-    async def echo(x: int) -> int:
-        return x
-
     chain = {"0": node("Echo", x=1), **{str(one): node("Echo", x=[str(one - 1), 0]) for one in range(1, 50)},
              "end": shows("49")}
     async with running(define("Echo", echo)) as studio:
-        with TurnCounter() as of_one:
-            await studio.run({"0": node("Echo", x=2), "end": shows("0")})
-        with TurnCounter() as of_fifty:
-            await studio.run(chain)
-    assert of_fifty.turns - of_one.turns == 49
+        assert await turns_of(studio, chain, "49") == 50
 
 
 async def test_async_calls_side_by_side_have_their_turn_together() -> None:
-    async def echo(x: int) -> int:
-        return x
-
     async with running(define("Echo", echo)) as studio:
-        with TurnCounter() as of_one:
-            await studio.run({"0": node("Echo", x=2), "end": shows("0")})
-        with TurnCounter() as of_thirty:
-            await studio.run({**{str(one): node("Echo", x=one + 10) for one in range(30)},
-                              "end": shows(*map(str, range(30)))})
-    assert of_thirty.turns == of_one.turns
+        prompt = {**{str(one): node("Echo", x=one + 10) for one in range(30)}, "end": shows(*map(str, range(30)))}
+        assert await turns_of(studio, prompt, "29") == 1
 
 
 async def test_one_that_waits_holds_up_nothing_but_what_depends_on_it() -> None:
@@ -349,9 +346,6 @@ async def test_one_that_waits_holds_up_nothing_but_what_depends_on_it() -> None:
 
     async def waits(x: int) -> int:
         await door.wait()
-        return x
-
-    async def echo(x: int) -> int:
         return x
 
     async with running(define("Waits", waits), define("Echo", echo)) as studio:
