@@ -36,6 +36,8 @@ class OpenJobs:
 
     def __init__(self) -> None:
         self._entries: dict[PromptId, HistoryEntry] = {}
+        self._left: dict[PromptId, tuple[int, int]] = {}
+        """Starts and attempts of jobs that were left to the next engine. They may still end before this one closes."""
 
     def __iter__(self) -> Iterator[HistoryEntry]:
         return iter(self._entries.values())
@@ -53,6 +55,7 @@ class OpenJobs:
         self._entries[entry.prompt_id] = entry
 
     def forget(self, prompt_id: PromptId) -> HistoryEntry | None:
+        self._left.pop(prompt_id, None)
         return self._entries.pop(prompt_id, None)
 
     def take(self, event: Event) -> HistoryEntry | None:
@@ -91,6 +94,7 @@ class OpenJobs:
             case PromptStarted():
                 entry = self._entries[event.prompt_id]
                 entry.started_at, entry.attempt = event.at, entry.attempt + 1
+                self._left.pop(event.prompt_id, None)
             case NodesCached():
                 entry = self._entries[event.prompt_id]
                 entry.cached, entry.cached_at = [*entry.cached, *event.nodes], entry.cached_at or event.at
@@ -107,6 +111,7 @@ class OpenJobs:
                 self._entries[event.prompt_id].is_cancelled = True
             case PromptRequeued():
                 entry = self._entries[event.prompt_id]
+                self._left[event.prompt_id] = entry.started_at, entry.attempt
                 entry.started_at, entry.attempt = 0, entry.attempt - 1
             case PromptDropped():
                 entry = self._entries[event.prompt_id]
@@ -133,6 +138,8 @@ class OpenJobs:
         entry.outcome, entry.executed, entry.ended_at = event.outcome, event.executed, event.at
         entry.interrupted, entry.interrupted_type = event.interrupted, event.interrupted_type
         entry.reason = event.reason
+        if event.prompt_id in self._left:
+            entry.started_at, entry.attempt = self._left.pop(event.prompt_id)
         return entry
 
 

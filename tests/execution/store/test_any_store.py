@@ -349,6 +349,13 @@ async def test_history_for_code_that_cannot_await(told: Telling) -> None:
     assert list(store.history_now(Q)) == []
 
 
+async def test_one_that_ends_although_it_was_left_to_the_next_engine_has_its_start(told: Telling) -> None:
+    store = await told(queued(P), started(P, at=7), PromptRequeued(prompt_id=P), finished(P, at=9))
+    entry = await store.get(P)
+    assert entry is not None
+    assert (entry.started_at, entry.attempt, entry.ended_at, entry.state) == (7, 1, 9, JobState.COMPLETED)
+
+
 async def test_starts_are_counted_and_a_leave_on_good_terms_is_none(told: Telling) -> None:
     store = await told(queued(P), started(P), PromptRequeued(prompt_id=P))
     assert await state_and_attempt(store) == (JobState.PENDING, 0)
