@@ -635,7 +635,8 @@ class Engine:
 
     def add_arrival_listener(self, listener: Callable[[PromptQueued], None]) -> None:
         """Have a function called with each prompt that is queued, before anything of it is called: it is on record
-        then. Listeners of events are told later, once the event is written. It must neither wait nor raise."""
+        then. Listeners of events are told later, once the event is written. It must not wait; what it raises is
+        logged."""
         self._arrival_listeners = [*self._arrival_listeners, listener]
 
     def remove_arrival_listener(self, listener: Callable[[PromptQueued], None]) -> None:
@@ -722,8 +723,7 @@ class Engine:
         event.sequence = self._sequence
         event.at = self._clock.now_ms()
         if event.__class__ is PromptQueued:
-            for listener in self._arrival_listeners:
-                listener(event)
+            self._tell_of_arrival(event)
         if self.history.is_durable and event.__class__ in _OF_ENTRIES:
             self._note_entry(event)
         self._journal.publish(event)
@@ -736,6 +736,13 @@ class Engine:
             self._entries[event.prompt_id] = replace(self._entries[event.prompt_id], number=event.number)
         elif isinstance(event, PromptFinished):
             self._ending[event.prompt_id] = self._entries[event.prompt_id]
+
+    def _tell_of_arrival(self, event: PromptQueued) -> None:
+        for listener in self._arrival_listeners:
+            try:
+                listener(event)
+            except Exception:  # the prompt runs all the same
+                log.exception("a listener failed on the arrival of prompt %s", event.prompt_id)
 
     def _tell(self, event: Event) -> None:
         self._told = event.sequence

@@ -86,7 +86,7 @@ class EventJournal:
             self._untold.append(event)
             self._batch.append(event)
             self._last = event.sequence
-            if event.__class__ not in _CAN_WAIT and not _can_wait(event):
+            if not _can_wait(event):
                 self._write_soon()
             elif self._timer is None and not self._is_due:
                 self._timer = self._loop.call_later(PACE, self._write_soon, context=self._context)

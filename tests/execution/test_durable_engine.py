@@ -200,6 +200,21 @@ async def test_who_wants_to_know_of_a_prompt_before_its_nodes_run_is_told_when_i
     assert heard == ["p"]
 
 
+async def test_who_fails_at_the_arrival_of_a_prompt_does_not_hurt_it(caplog: pytest.LogCaptureFixture) -> None:
+    heard: list[str] = []
+
+    def fails(event: PromptQueued) -> None:
+        raise ValueError("no")
+
+    async with running(define("Echo", echo), store=ScriptedStore()) as studio:
+        studio.engine.add_arrival_listener(fails)
+        studio.engine.add_arrival_listener(lambda event: heard.append(event.prompt_id))
+        end = await studio.run({"1": node("Echo", x=1), "2": shows("1")}, prompt_id=PromptId("p"))
+    assert end.outcome is Outcome.SUCCEEDED
+    assert heard == ["p"]
+    assert "a listener failed on the arrival of prompt p" in caplog.text
+
+
 async def test_of_several_that_come_at_once_only_as_many_are_on_record_as_started_as_there_is_room_for() -> None:
     gate, store = GatedNode("Gate", plain=True), ScriptedStore()
     async with running(gate, store=store, max_running_prompts=2) as studio:
