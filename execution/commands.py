@@ -44,6 +44,11 @@ class CallNode(Command):
     """A slower tier of the cache takes its outputs: if making them took long, a copy of them goes with the ending."""
     is_alone: bool = False
     """It was granted all tokens of its pools."""
+    then: "CallNode | None" = None
+    """What its thread may go on with by itself, with the same tokens, once this one has returned; nothing keeps it from
+    being the next. That it did is told with the ending, and only then is it a call like any other."""
+    awaited: Mapping[str, int] = {}
+    """Inputs that the call before this one gives, and which of its outputs they are."""
 
 
 class StoreStart(Command):
@@ -135,6 +140,12 @@ class HandOverCall(Command):
     call_id: CallId
     prompt_id: PromptId
     node_id: NodeId
+
+
+class EndChain(Command):
+    """A thread that runs this call does not go on by itself any more: there is something else to be called first."""
+
+    call_id: CallId
 
 
 class ComeBack(Command):

@@ -677,6 +677,8 @@ class Engine:
             case commands.StoreOutputs(prompt_id, signature, copy):
                 assert self._disk_tier is not None
                 self._disk_tier.store(prompt_id, signature, copy)
+            case commands.EndChain(call_id):
+                self._caller.end_chain(call_id)
             case commands.HandOverCall(call_id, prompt_id, node_id):
                 self._caller.hand_over(call_id, prompt_id, node_id)
             case commands.StoreStart(call_id):

@@ -38,6 +38,8 @@ from .value_size import TakesLong, is_light, refuse_what_takes_long
 
 log = logging.getLogger("studio.nodes")
 
+LONGEST_TO_GO_ON = 0.05
+"""Seconds that a call may have taken whose thread goes on by itself."""
 CONSTRUCTION_THREADS = 4
 COPYING_THREADS = 2
 
@@ -54,6 +56,8 @@ class NodeCaller(Protocol):
     def cancel(self, call_id: CallId) -> None: ...
 
     def hand_over(self, call_id: CallId, prompt_id: PromptId, node_id: NodeId) -> None: ...
+
+    def end_chain(self, call_id: CallId) -> None: ...
 
 
 class CopiesOutputs(Protocol):
@@ -80,6 +84,9 @@ class _OpenCall(NodeCall):
     watch: CallWatch | None = None
     began: float = 0.0
     """When its own code began, by the caller's clock."""
+    then: "_OpenCall | None" = None
+    """What its thread may go on with by itself. Not open before it does."""
+    chain: "_Chain | None" = None
 
     def __init__(self, command: CallNode | TakeFingerprints | WaitToRetry, node_id: NodeId, definition: NodeDefinition,
                  desk: CallDesk) -> None:
@@ -89,6 +96,12 @@ class _OpenCall(NodeCall):
         self.definition = definition
         self.desk = desk
         self.command = command
+
+
+class _Chain:
+    """Whether the thread that runs these calls may still go on by itself."""
+
+    is_over = False
 
 
 class AbandonedCall(Struct, frozen=True, kw_only=True):
@@ -154,17 +167,36 @@ class LocalNodeCaller:
     def start(self, command: CallNode) -> None:
         definition = command.definition
         call = _OpenCall(command, command.node_id, definition, self._desk)
-        self._open[command.call_id] = call
-        limits = command.scope.limits.over(definition.limits).over(self._settings.limits)
-        if limits.run_timeout or limits.idle_timeout:
-            call.watch = CallWatch(call, limits, self._now, self._overdue)
+        self._open_call(call, definition, command)
         if definition.is_async:
             call.task = self._own_task(self._run_async(call, command))
         elif command.part is CallPart.CHECK:
             call.task = self._own_task(self._run_check(call, command))
         else:
             call.instance = self.instances.take(command.node_id, definition, command.call_id)
+            if command.then is not None:
+                self._prepare_chain(call, command.then)
             self._lanes.lane_for(definition.needs).submit(lambda: self._run_plain(call))
+
+    def _open_call(self, call: _OpenCall, definition: NodeDefinition, command: CallNode) -> None:
+        self._open[command.call_id] = call
+        limits = command.scope.limits.over(definition.limits).over(self._settings.limits)
+        if limits.run_timeout or limits.idle_timeout:
+            call.watch = CallWatch(call, limits, self._now, self._overdue)
+
+    def _prepare_chain(self, call: _OpenCall, following: CallNode) -> None:
+        chain = call.chain = _Chain()
+        command: CallNode | None = following
+        while command is not None:
+            then = call.then = _OpenCall(command, command.node_id, command.definition, self._desk)
+            then.chain = chain
+            then.instance = self.instances.take(command.node_id, command.definition, command.call_id)
+            call, command = then, command.then
+
+    def end_chain(self, call_id: CallId) -> None:
+        call = self._open.get(call_id)
+        if call is not None and call.chain is not None:
+            call.chain.is_over = True
 
     def take_fingerprints(self, command: TakeFingerprints) -> None:
         node_id = command.node_ids[0] if command.node_ids else next(iter(command.scope.nodes))
@@ -190,6 +222,8 @@ class LocalNodeCaller:
         if call is None or call.is_cancelled:
             return
         call.is_cancelled = True
+        if call.chain is not None:
+            call.chain.is_over = True
         grace = self._settings.plain_grace
         if call.task is not None:
             grace = self._settings.cancel_grace
@@ -371,11 +405,30 @@ class LocalNodeCaller:
 
     def _run_plain(self, call: _OpenCall) -> None:
         """On a thread of the lane whose token the call holds."""
-        try:
-            outcome: Any = self._call_plain(call)
-        except BaseException as error:
-            outcome = self._ending_of(call, error)
-        self.mailbox.post(self._plain_done, (call, outcome))
+        following: _OpenCall | None = call
+        while following is not None:
+            call = following
+            try:
+                outcome: Any = self._call_plain(call)
+            except BaseException as error:
+                outcome = self._ending_of(call, error)
+            following = self._following(call, outcome)
+            self.mailbox.post(self._plain_done, (call, outcome))
+
+    def _following(self, call: _OpenCall, outcome: Any) -> _OpenCall | None:
+        """On the thread that a call has returned from: what it goes on with, if with anything. To a call that took long
+        a hop is nothing; and what one told last goes out before its end, which takes turns of the loop."""
+        then = call.then
+        if (then is None or outcome.__class__ is not stimuli.NodeReturned or call.is_cancelled or call.has_reported
+                or then.chain.is_over or self._now() - call.began > LONGEST_TO_GO_ON):  # type: ignore[union-attr]
+            return None
+        command = then.command
+        assert isinstance(command, CallNode)
+        command.inputs = {name: outcome.record.values(command.awaited[name]) if name in command.awaited else values
+                          for name, values in command.inputs.items()}
+        outcome.goes_on = True
+        call.went_on_with = then
+        return then
 
     def _call_plain(self, call: _OpenCall) -> "stimuli.CallEnding | Joined | _Awaited":
         call.began = self._now()
@@ -557,8 +610,8 @@ class LocalNodeCaller:
 
     def _abandon(self, call: _OpenCall) -> None:
         """A cancelled call did not stop in time: its prompt goes on without it."""
-        if call.has_ended or call.is_abandoned:
-            return
+        if call.has_ended or call.is_abandoned or call.went_on_with is not None:
+            return  # in the last case it has returned, and that is on its way
         call.is_abandoned = True
         self._return_instance(call, None)
         self._call_stopped.set()
@@ -574,6 +627,8 @@ class LocalNodeCaller:
         if call.has_ended:
             return
         call.has_ended = True
+        if call.then is not None:
+            self._leave_chain(call)
         del self._open[call.call_id]
         call.task = None  # its context holds the call: a circle that would live until the next collection
         if call.timer is not None:
@@ -595,6 +650,19 @@ class LocalNodeCaller:
         else:
             self._tell(told)
 
+
+    def _leave_chain(self, call: _OpenCall) -> None:
+        """Whoever runs on its thread now is a call like any other; what will not run gives back its instance."""
+        then, call.then = call.then, None
+        if call.went_on_with is not None:
+            assert then is not None
+            assert isinstance(then.command, CallNode)
+            call.went_on_with = None
+            self._open_call(then, then.definition, then.command)
+            return
+        while then is not None:
+            self._return_instance(then, then.instance)
+            then = then.then
 
     def _return_instance(self, call: _OpenCall, instance: Any) -> None:
         command = call.command

@@ -28,6 +28,8 @@ class NodeCall:
     """It told progress: what it told last goes out before its end."""
     has_ended = False
     """What it tells from now on is dropped."""
+    went_on_with: "NodeCall | None" = None
+    """What its thread runs instead, after it returned: it has ended, though the loop does not know yet."""
     heard_at = 0.0
     """When it told something last, or was started; by the engine's clock."""
 
@@ -141,11 +143,17 @@ def find_call(node_id: str | None = None) -> NodeCall | None:
     context = _current_node.get()
     if context is not None and context.call is not None:
         return context.call
-    candidates: list[NodeCall] = [call for book in list(books_of_open_calls) for call in list(book.values())
-                                  if node_id is None or call.node_id == node_id]
+    running = [_running_by(call) for book in list(books_of_open_calls) for call in list(book.values())]
+    candidates = [call for call in running if node_id is None or call.node_id == node_id]
     if len({call.prompt_id for call in candidates}) != 1:
         return None
     return candidates[-1]
+
+
+def _running_by(call: NodeCall) -> NodeCall:
+    while (following := call.went_on_with) is not None:
+        call = following
+    return call
 
 
 def check_interrupted() -> None:

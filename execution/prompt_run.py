@@ -20,6 +20,9 @@ from .resource_pools import Needs
 from .signatures import Signature, is_lasting, is_transient, sign_all
 from .stimuli import NodeExpanded, PromptSubmitted
 
+FIRST_AHEAD = 8
+"""Calls of a prompt that a thread may be told to go on with by itself, at first."""
+
 
 class NodeState(IntEnum):
     """Where a wanted node is. Nodes that nobody wants have no state at all."""
@@ -133,6 +136,10 @@ class NodeRun:
         return (is_lasting(self.signature) and not self.definition.is_output
                 and not self.interface.takes_secrets)
 
+    def is_worth_a_copy(self, cache: OutputCache) -> bool:
+        """Whether the disk is to have its outputs."""
+        return cache.on_disk is not None and self.signature not in cache.on_disk and self.may_outlive_prompt
+
     def __repr__(self) -> str:
         return f"<NodeRun {self.place.node_id} {self.state.name.lower()}>"
 
@@ -177,8 +184,8 @@ class PromptRun:
 
     __slots__ = ("arrival", "asked_outside", "attempt", "calls", "client_id", "code_of", "dead_ends", "definitions",
                  "ending", "executed", "fingerprints", "goes_on_after_errors", "has_failures", "interfaces",
-                 "interrupted", "is_start_on_record", "lane_calls", "line", "movable", "nodes", "number", "order",
-                 "outputs", "places", "prompt_id", "remaining_path", "roots_left", "scope", "shown_at_end",
+                 "interrupted", "is_start_on_record", "lane_calls", "line", "most_ahead", "movable", "nodes", "number",
+                 "order", "outputs", "places", "prompt_id", "remaining_path", "roots_left", "scope", "shown_at_end",
                  "signatures", "started", "suspects", "to_look_up", "waits_for", "was_started")
 
     def __init__(self, submitted: PromptSubmitted, arrival: int, code_of: CodeOf | None = None) -> None:
@@ -213,6 +220,8 @@ class PromptRun:
         """Calls on a lane or waiting for tokens: with any, the prompt holds a place among the running ones."""
         self.shown_at_end: Sequence[NodeId] = ()
         """Cached nodes that are no output nodes, and whose results are shown again all the same."""
+        self.most_ahead = FIRST_AHEAD
+        """Calls that a thread may be told to go on with; fewer if it did not last time."""
         self.movable: list[NodeRun] = []
         """Nodes that wait for nothing, and whose turn has not come yet."""
         self.goes_on_after_errors = submitted.goes_on_after_errors
@@ -391,6 +400,14 @@ class PromptRun:
         if not node.uses_left and not node.is_kept:
             node.record = None
         return movable
+
+    @staticmethod
+    def next_in_line(node: NodeRun) -> NodeRun | None:
+        """The node that waits for this one and for nothing else, if it is the only one that waits for it."""
+        if len(node.consumers) != 1:
+            return None
+        (consumer,) = node.consumers
+        return consumer if consumer.missing == 1 and consumer.state is NodeState.WAITING else None
 
     def give_up(self, node: NodeRun) -> None:
         """A node has no outputs and never will: nothing that waits for it runs, nor what only those want."""

@@ -9,10 +9,12 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from typing import Any, cast
 
 from . import commands, events, stimuli
+from .call_chains import CallChains
 from .commands import CallPart
 from .errors import DependencyCycleError, ImpossibleResourcesError, InvariantViolated, StudioError
 from .events import NodeError, Outcome
@@ -90,7 +92,8 @@ class Scheduler:
         self._shared: dict[Signature, Call] = {}
         self._waiting = TokenQueues(self.pools)
         self._arrivals = count()
-        self._call_ids = count(1)
+        self._call_ids = map(CallId, count(1))
+        self._chains = CallChains(cache, self._waiting, self._shared, partial(next, self._call_ids))
         self._starts = count(1)
         self._out: list[commands.Command | events.Event] = []
         self._tokens_moved = False
@@ -500,15 +503,18 @@ class Scheduler:
             return
         call.state = CallState.CANCELLING
         run.waits_for.add(call.call_id)
+        self._cancel(call)
+
+    def _cancel(self, call: Call) -> None:
+        """Of what nobody wants any more."""
+        call.nodes = []
         self._out.append(commands.CancelCall(call.call_id))
 
     def _hand_over(self, call: Call) -> None:
         heir = call.nodes[0]
-        if call.on_lane:
-            self._count_lane(call.run, -1)
-            self._count_lane(heir.run, +1)
-        call.run = heir.run
+        self._take_place_of(call, heir.run)
         if call.state is CallState.RUNNING:
+            self._end_chain(call)
             self._out.append(commands.HandOverCall(call.call_id, heir.run.prompt_id, heir.place.node_id))
         elif call.part is CallPart.FUNCTION and not heir.is_checked:  # the heir may want other inputs than it has
             self._unshare(call)
@@ -518,6 +524,13 @@ class Scheduler:
                 self._ask_for_call(node)
         else:  # its place in the queue for tokens is the heir's now
             self._queue_for_tokens(call)
+
+    def _take_place_of(self, call: Call, run: PromptRun) -> None:
+        """A call takes a place of this prompt from now on."""
+        if call.on_lane:
+            self._count_lane(call.run, -1)
+            self._count_lane(run, +1)
+        call.run = run
 
     # -- nodes become ready, and their calls start --------------------------------------------------------------
 
@@ -574,7 +587,16 @@ class Scheduler:
             self._ask_for_call(node)
 
     def _join(self, node: NodeRun, shared: Call) -> None:
-        shared.nodes.append(node)
+        owner = shared.nodes[0].run
+        is_better = (node.run.number, node.run.arrival) < (owner.number, owner.arrival)
+        if is_better and shared.state is CallState.WAITING and shared.part is CallPart.WHOLE:
+            shared.nodes.insert(0, node)  # it waits at the better place
+            self._take_place_of(shared, node.run)
+            self._queue_for_tokens(shared)
+        else:
+            shared.nodes.append(node)
+            if is_better:  # what follows in the better prompt comes before what its thread would go on with
+                self._end_chain(shared)
         node.run.calls[shared.call_id] = shared
         node.call = shared
         if shared.is_lookup:
@@ -637,7 +659,7 @@ class Scheduler:
                 and not node.definition.is_output and node.run.scope.limits == NO_LIMITS)
 
     def _new_call(self, run: PromptRun, node: NodeRun | None, needs: Needs, on_lane: bool) -> Call:
-        call = Call(CallId(next(self._call_ids)), run, node, needs, on_lane)
+        call = Call(next(self._call_ids), run, node, needs, on_lane)
         self._calls[call.call_id] = call
         run.calls[call.call_id] = call
         if on_lane:
@@ -647,6 +669,8 @@ class Scheduler:
     def _queue_for_tokens(self, call: Call) -> None:
         self._waiting.add(call)
         self._tokens_moved = True
+        for other in self._chains.behind(call):
+            self._end_chain(other)
 
     def _grant_tokens(self) -> None:
         while (call := self._waiting.next_granted()) is not None:
@@ -658,15 +682,42 @@ class Scheduler:
             self._running_now(node, call)
         owner = call.nodes[0]
         inputs, unevaluated = owner.run.inputs_of(owner, self.cache)
-        self._out.append(commands.CallNode(
+        command = commands.CallNode(
             call.call_id, owner.run.prompt_id, owner.place.node_id, owner.definition, owner.interface,
-            owner.run.scope, inputs, unevaluated, call.part, self._is_worth_a_copy(owner),
-            is_alone=owner.runs_alone))
+            owner.run.scope, inputs, unevaluated, call.part, owner.is_worth_a_copy(self.cache),
+            is_alone=owner.runs_alone)
+        if call.needs and len(call.nodes) == 1 and len(owner.consumers) == 1:
+            self._chains.plan(call, command)
+        self._out.append(command)
 
-    def _is_worth_a_copy(self, node: NodeRun) -> bool:
-        """Whether the disk is to have its outputs."""
-        return (self.cache.on_disk is not None and node.signature not in self.cache.on_disk
-                and node.may_outlive_prompt)
+    def _go_on(self, call: Call) -> Call:
+        """The thread of a call has returned, and has begun with the next one: that has the tokens now. Nobody wants it
+        yet."""
+        then = self._chains.next_of(call)
+        then.run = call.run
+        self._calls[then.call_id] = then
+        self._count_lane(then.run, +1)
+        then.tokens_held, call.tokens_held = call.tokens_held, False
+        then.state = CallState.CANCELLING
+        then.run.waits_for.add(then.call_id)
+        return then
+
+    def _want_call(self, call: Call) -> None:
+        """Its node is to be called, and that is what its thread has begun with."""
+        (node,) = call.nodes
+        node.run.waits_for.discard(call.call_id)
+        node.run.calls[call.call_id] = call
+        node.move(NodeState.READY)
+        node.call = call
+        if self._may_share(node) and node.signature not in self._shared:
+            call.shared_as = node.signature
+            self._shared[node.signature] = call
+        self._begin(call)
+        self._running_now(node, call)
+
+    def _end_chain(self, call: Call) -> None:
+        if self._chains.end(call):
+            self._out.append(commands.EndChain(call.call_id))
 
     def _begin(self, call: Call) -> None:
         call.state = CallState.RUNNING
@@ -681,8 +732,11 @@ class Scheduler:
     # -- calls end ----------------------------------------------------------------------------------------------
 
     def _node_returned(self, returned: stimuli.NodeReturned) -> None:
+        then = self._go_on(self._calls[returned.call_id]) if returned.goes_on else None
         call = self._end(returned.call_id)
         if call is None:
+            if then is not None:
+                self._cancel(then)
             return
         if self._memory_failures:
             for pool, _ in call.needs:
@@ -698,7 +752,13 @@ class Scheduler:
             for message in returned.blocked:
                 self._announce_blocked(node, message)
             node.run.executed.append(node.place.node_id)
-            self._advance(node.run, self._complete(node, record))
+            movable = self._complete(node, record)
+            if then is not None and then.nodes[0] in movable:
+                movable.remove(then.nodes[0])
+                self._want_call(then)
+            self._advance(node.run, movable)
+        if then is not None and then.state is CallState.CANCELLING:
+            self._cancel(then)
         self._settle_all(call)
 
     def _node_expanded(self, expanded: stimuli.NodeExpanded) -> None:
@@ -803,6 +863,8 @@ class Scheduler:
         for pool, _ in call.needs:
             self._memory_failures[pool] = self._memory_failures.get(pool, 0) + 1
             if self._memory_failures[pool] >= MOST_MEMORY_FAILURES:
+                for chained in self._chains.calls():
+                    self._end_chain(chained)
                 self.pools.pause(pool, f"{MOST_MEMORY_FAILURES} nodes in a row ran out of memory, each of them alone, "
                                        "too. It goes on when the queue is resumed or memory is freed")
                 self._announce(events.QueueChanged(remaining=self.remaining))
@@ -913,6 +975,7 @@ class Scheduler:
         if call is None or call.state is not CallState.CANCELLING:
             return  # it ended in the meantime
         call.state = CallState.ABANDONED
+        self._chains.leave(call)
         self._leave_lane(call)
         self._cancelled_call_ended(call)
 
@@ -946,6 +1009,7 @@ class Scheduler:
         if call.state is CallState.ABANDONED:
             self._call_returned(stimuli.CallReturned(call_id=call_id))
             return None
+        self._chains.leave(call)
         self._unshare(call)
         self._close(call)
         call.run.calls.pop(call_id, None)
@@ -1063,6 +1127,7 @@ class Scheduler:
         for signature, call in self._shared.items():
             assert call.shared_as == signature
             assert call.call_id in self._calls
+        self._chains.validate(self._calls)
         self.cache.validate()
 
 

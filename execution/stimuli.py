@@ -99,6 +99,8 @@ class NodeReturned(CallEnding):
     """Messages of the blockers that kept some index of it from being called."""
     copy: Any = None
     """Of its outputs as they are now, for a slower tier of the cache, if that was asked for and makes sense."""
+    goes_on: bool = False
+    """Its thread has begun with the call that it was to go on with."""
 
 
 class NodeExpanded(CallEnding):

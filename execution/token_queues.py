@@ -6,7 +6,7 @@ A call that does not fit holds back those behind it that want a pool it wants, s
 
 import heapq
 
-from .prompt_run import Call, CallState
+from .prompt_run import Call, CallState, NodeRun
 from .resource_pools import Needs, ResourcePools
 
 _Entry = tuple[float, int, int, int, Call]
@@ -24,6 +24,21 @@ class TokenQueues:
         node = call.nodes[0]
         heapq.heappush(self._heaps.setdefault(call.needs, []),
                        (node.run.number, node.run.arrival, -node.rank, call.call_id, call))
+
+    def would_be_next(self, node: NodeRun, needs: Needs) -> bool:
+        """Whether a call of this node would be granted its tokens before every call that waits now and wants some of
+        the same pools."""
+        place = node.run.number, node.run.arrival, -node.rank
+        return not any(heap and heap[0][:3] <= place and _overlap(needs, others)
+                       for others, heap in self._heaps.items())
+
+    @staticmethod
+    def comes_before(call: Call, other: Call) -> bool:
+        """Whether a call that is queued now is granted its tokens before one that would be queued later, and they want
+        some of the same pools."""
+        ours, theirs = call.nodes[0], other.nodes[0]
+        return ((ours.run.number, ours.run.arrival, -ours.rank)
+                <= (theirs.run.number, theirs.run.arrival, -theirs.rank)) and _overlap(call.needs, other.needs)
 
     def next_granted(self) -> Call | None:
         """The next call that can have its tokens; they are granted to it. None if none can."""
@@ -56,6 +71,10 @@ class TokenQueues:
 
     def __len__(self) -> int:
         return sum(map(len, self._heaps.values()))
+
+
+def _overlap(needs: Needs, others: Needs) -> bool:
+    return any(pool == other for pool, _ in needs for other, _ in others)
 
 
 def _still_waits(entry: _Entry) -> bool:

@@ -20,7 +20,7 @@ LAYERS: dict[str, set[str]] = {
     "contracts": {"node_values", "node_interface", "node_context", "node_registry", "prompt_graph", "node_errors",
                   "graph_builder", "validation", "signatures", "value_size", "call_slices"},
     "decisions": {"stimuli", "commands", "resource_pools", "token_queues", "output_cache", "prompt_run",
-                  "pending_prompts", "scheduler"},
+                  "pending_prompts", "call_chains", "scheduler"},
     "effects": {"clock", "node_caller", "node_code", "node_hooks", "node_instances", "node_lanes", "progress",
                 "event_broadcast", "event_journal", "call_watch", "failpoints", "restored_jobs", "loop_watchdog",
                 "store", "disk_tier", "slower_tiers", "engine"},

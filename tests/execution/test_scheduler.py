@@ -98,6 +98,20 @@ def test_the_place_of_a_waiting_shared_call_is_the_heirs_after_a_hand_over() -> 
     assert driver.called("heir") == ["1"]
 
 
+def test_a_waiting_shared_call_moves_up_to_the_place_of_a_better_prompt_that_wants_it_too() -> None:
+    driver = SchedulerDriver(max_running_prompts=9)
+    for name, number in (("busy", 0), ("between", 2), ("late", 3), ("better", 1)):
+        tag = "shared" if name in ("late", "better") else name
+        driver.submit(submission_of({"1": node("Plain", a=tag), "2": show("1")}, name, number))
+        driver.start_prompts()
+    driver.return_(driver.call_of("busy", "1"))
+    assert driver.calls[-1].prompt_id == "better"
+    driver.cancel("better")
+    driver.return_(driver.call_of("late", "1"))
+    assert driver.called("late") == ["2"]
+    assert driver.called("between") == ["1"]
+
+
 def test_a_running_shared_call_is_handed_over_with_its_name() -> None:
     driver = started({"a": node("Async"), "2": show("a")}, {"b": node("Async"), "2": show("b")})
     (call_id,) = driver.open

@@ -19,6 +19,7 @@ from tests.support.random_graphs import (
     SHOWING,
     SIMPLE,
     equal_nodes,
+    lines,
     nodes,
     prompts,
     submission_of,
@@ -35,6 +36,7 @@ CACHES = st.sampled_from([
 
 
 LINES = st.sampled_from([None, None, "a", "b"])
+LINE_OF_ALL = ("Plain", "Plain", "Named", "PlainLazy", "Cpu", "Async")
 
 
 class Chaos:
@@ -107,6 +109,9 @@ class Chaos:
         if isinstance(call, commands.WaitToRetry):
             driver.end_cancelled(call_id) if call_id in driver.cancelled else driver.retry(call_id)
             return
+        if isinstance(call, commands.CallNode) and call.then is not None and self._goes_on(call_id):
+            driver.return_(call_id, goes_on=True)
+            return
         fate = self._draw(st.integers(0, 59))
         if call_id in driver.cancelled and fate < 50:
             driver.end_cancelled(call_id) if fate < 30 else driver.abandon(call_id)
@@ -131,6 +136,13 @@ class Chaos:
             self._expand(call)
         else:
             driver.return_(call_id, blocked=["blocked"] if fate == 53 else [])
+
+    def _goes_on(self, call_id: Any) -> bool:
+        """Whether its thread went on: perhaps just before it was told to do nothing of the kind."""
+        driver = self.driver
+        if call_id in driver.left_lane:
+            return False
+        return self._one_in(4 if call_id in driver.chains_ended or call_id in driver.cancelled else 2)
 
     def _expand(self, call: commands.CallNode) -> None:
         key = (self.driver.owner[call.call_id], call.node_id)
@@ -189,7 +201,8 @@ def several(strategy: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[li
 
 
 @FEW
-@given(st.data(), several(prompts(min_nodes=3)), CACHES, st.sampled_from([4, 2, 1]), st.sampled_from([32, 1, 2]),
+@given(st.data(), several(prompts(min_nodes=3) | lines()), CACHES, st.sampled_from([4, 2, 1]),
+       st.sampled_from([32, 1, 2]),
        st.booleans(), st.sets(st.integers(0, 3)), st.sets(st.integers(0, 3)), st.booleans(), st.booleans(),
        st.sets(st.integers(0, 3)))
 def test_whatever_happens_every_prompt_ends_once_and_nothing_is_left(
@@ -209,7 +222,7 @@ def test_whatever_happens_every_prompt_ends_once_and_nothing_is_left(
 
 
 @FEWER
-@given(st.data(), several(prompts(classes=(*SIMPLE, "Named", "Watched", "Private"))),
+@given(st.data(), several(prompts(classes=(*SIMPLE, "Named", "Watched", "Private")) | lines(LINE_OF_ALL)),
        st.sampled_from([4, 2, 1]), st.sampled_from([32, 1]))
 def test_prompts_without_trouble_succeed_and_call_each_node_after_its_sources(
         data: st.DataObject, submissions: list[stimuli.PromptSubmitted], max_running: int, most_moved: int) -> None:
@@ -222,7 +235,7 @@ def test_prompts_without_trouble_succeed_and_call_each_node_after_its_sources(
 
 
 @FEWER
-@given(st.data(), several(prompts(classes=(*SIMPLE, "Named"))), CACHES)
+@given(st.data(), several(prompts(classes=(*SIMPLE, "Named")) | lines(LINE_OF_ALL)), CACHES)
 def test_each_call_gets_the_values_that_the_graph_says_shared_and_cached_or_not(
         data: st.DataObject, submissions: list[stimuli.PromptSubmitted], cache: Any) -> None:
     driver = SchedulerDriver(cache=cache())
@@ -235,7 +248,33 @@ def test_each_call_gets_the_values_that_the_graph_says_shared_and_cached_or_not(
 
 
 @FEWER
-@given(st.data(), prompts(classes=(*SIMPLE, "Named"), max_nodes=10))
+@given(several(lines(("Plain", "Plain", "Named", "PlainLazy"))), CACHES, st.sampled_from([4, 1]))
+def test_threads_that_go_on_by_themselves_call_the_nodes_in_the_order_in_which_tokens_are_granted(
+        submissions: list[stimuli.PromptSubmitted], cache: Any, max_running: int) -> None:
+    orders = []
+    for goes_on in (False, True):
+        driver = SchedulerDriver(max_running_prompts=max_running, cache=cache())
+        for one in submissions:
+            driver.submit(submission_of(one.scope.submitted, one.prompt_id, one.number, line=one.line))  # type: ignore[arg-type]
+        while driver.unfinished():
+            if not driver.open:
+                driver.pass_turn()
+                continue
+            (call_id,) = driver.open  # there is one token
+            call = driver.open[call_id]
+            assert isinstance(call, commands.CallNode)
+            if wanted := [name for name in wanted_by(call.scope.nodes[call.node_id]) if name in call.unevaluated]:
+                driver.want(call_id, wanted)
+            else:
+                driver.return_(call_id, computed_outputs(call), goes_on=goes_on and call.then is not None
+                               and call_id not in driver.chains_ended)
+        orders.append([(call.prompt_id, call.node_id) for call in driver.calls])
+        driver.check_nothing_is_left()
+    assert orders[0] == orders[1]
+
+
+@FEWER
+@given(st.data(), prompts(classes=(*SIMPLE, "Named"), max_nodes=10) | lines(LINE_OF_ALL))
 def test_equal_nodes_of_a_prompt_are_called_once(data: st.DataObject, prompt: dict[str, Any]) -> None:
     driver = SchedulerDriver(cache=OutputCache(CacheRule.BYTES))
     run_undisturbed(data, driver, [submission_of(prompt, "p")])
@@ -247,7 +286,7 @@ def test_equal_nodes_of_a_prompt_are_called_once(data: st.DataObject, prompt: di
 
 @FEWER
 # What a lazy input wants may be gone already: it is kept for consumers known so far.
-@given(st.data(), prompts(classes=("Async", "Plain", "Cpu", "Both"), max_nodes=10))
+@given(st.data(), prompts(classes=("Async", "Plain", "Cpu", "Both"), max_nodes=10) | lines(("Plain", "Cpu")))
 def test_without_a_cache_every_node_that_is_needed_is_called_once(data: st.DataObject, prompt: dict[str, Any]) -> None:
     driver = SchedulerDriver(cache=OutputCache(CacheRule.NONE))
     run_undisturbed(data, driver, [submission_of(prompt, "p")])
@@ -264,7 +303,7 @@ def test_without_a_cache_every_node_that_is_needed_is_called_once(data: st.DataO
 
 
 @FEWER
-@given(st.data(), several(prompts(classes=SIMPLE)))
+@given(st.data(), several(prompts(classes=SIMPLE) | lines(("Plain", "PlainLazy"))))
 def test_what_one_prompt_computed_no_later_prompt_computes_again(
         data: st.DataObject, submissions: list[stimuli.PromptSubmitted]) -> None:
     driver = SchedulerDriver()
@@ -368,7 +407,8 @@ def run_undisturbed(data: st.DataObject, driver: SchedulerDriver, submissions: l
             elif call.part is commands.CallPart.CHECK:
                 driver.want(call_id, [])
             else:
-                driver.return_(call_id, computed_outputs(call) if computed else None)
+                goes_on = call.then is not None and call_id not in driver.chains_ended and data.draw(st.booleans())
+                driver.return_(call_id, computed_outputs(call) if computed else None, goes_on=goes_on)
 
 
 def wanted_by(graph_node: GraphNode) -> list[str]:

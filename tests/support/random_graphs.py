@@ -105,6 +105,27 @@ def nodes(draw: st.DrawFn, kinds: st.SearchStrategy[str], sources: list[str]) ->
     return {"class_type": class_type, "inputs": inputs}
 
 
+@st.composite
+def lines(draw: st.DrawFn, kinds: tuple[str, ...] = ("Plain", "Plain", "Named", "PlainExpander", "PlainLazy", "Cpu"),
+          most: int = 3) -> dict[str, Any]:
+    """A prompt whose nodes are in lines, mostly of nodes that want the same tokens; some link to another line as well,
+    or two follow one."""
+    prompt: dict[str, Any] = {}
+    for _ in range(draw(st.integers(1, most))):
+        before = draw(st.sampled_from([None, *prompt])) if draw(st.integers(0, 3)) == 0 else None
+        length = draw(st.integers(2, 6))
+        for place in range(length):
+            kind = "PlainShow" if place == length - 1 else draw(st.sampled_from(kinds))
+            inputs: dict[str, Any] = {"a": draw(_CONSTANTS)}
+            if before is not None:
+                inputs["b"] = [before, draw(st.integers(0, OUTPUTS_OF_A_NODE - 1))]
+            if prompt and draw(st.integers(0, 6)) == 0:
+                inputs["lazy_x" if kind == "PlainLazy" else "c"] = [draw(st.sampled_from(list(prompt))), 0]
+            before = str(len(prompt))
+            prompt[before] = {"class_type": kind, "inputs": inputs}
+    return prompt
+
+
 def submission_of(prompt: dict[str, Any], prompt_id: str, number: float = 0,
                   targets: list[str] | None = None, line: str | None = None) -> PromptSubmitted:
     """What the engine tells the scheduler of a valid prompt."""

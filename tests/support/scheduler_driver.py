@@ -69,6 +69,8 @@ class SchedulerDriver:
         self.abandoned: dict[CallId, AnyCall] = {}
         """Calls that have ended for their prompt, while their code has not."""
         self.left_lane: set[CallId] = set()
+        self.chains_ended: list[CallId] = []
+        """Calls whose threads were told not to go on by themselves."""
         self.owner: dict[CallId, PromptId] = {}
         self.calls: list[commands.CallNode] = []
         self.events: dict[PromptId, list[Event]] = {}
@@ -102,15 +104,36 @@ class SchedulerDriver:
     def cancel(self, prompt_id: str | None) -> None:
         self.apply(stimuli.CancelRequested(prompt_id=None if prompt_id is None else PromptId(prompt_id)))
 
-    def return_(self, call_id: CallId, outputs: tuple[Any, ...] | None = None, blocked: Iterable[str] = ()) -> None:
+    def return_(self, call_id: CallId, outputs: tuple[Any, ...] | None = None, blocked: Iterable[str] = (),
+                goes_on: bool = False) -> None:
+        """A call returned.
+
+        :param goes_on: its thread has begun with the call that it was to go on with.
+        """
         call = self._ended(call_id)
         assert isinstance(call, commands.CallNode)
         if outputs is None:
             outputs = tuple(f"{call.definition.class_type}#{call_id}.{slot}" for slot in range(OUTPUTS_OF_A_NODE))
         self.returned_by[call_id] = call
         self.values[self.owner[call_id], call.node_id] = outputs
-        self.apply(stimuli.NodeReturned(call_id=call_id, record=OutputRecord(tuple([value] for value in outputs)),
-                                        blocked=list(blocked), copy=outputs if call.is_worth_a_copy else None))
+        record = OutputRecord(tuple([value] for value in outputs))
+        if goes_on:
+            self._begin_next(call, record)
+        self.apply(stimuli.NodeReturned(call_id=call_id, record=record, blocked=list(blocked), goes_on=goes_on,
+                                        copy=outputs if call.is_worth_a_copy else None))
+
+    def _begin_next(self, call: commands.CallNode, record: OutputRecord) -> None:
+        then = call.then
+        assert then is not None
+        then.inputs = {name: record.values(then.awaited[name]) if name in then.awaited else values
+                       for name, values in then.inputs.items()}
+        assert then.definition.needs == call.definition.needs, "it has the tokens of the one before it"
+        if self.owner[call.call_id] == call.prompt_id:
+            self._check_call(then)
+        self.calls.append(then)
+        assert then.call_id not in self.owner, "ids of calls are never used again"
+        self.open[then.call_id] = then
+        self.owner[then.call_id] = self.owner[call.call_id]
 
     def fail(self, call_id: CallId, out_of_memory: bool = False, is_transient: bool = False) -> None:
         call = self._ended(call_id)
@@ -244,6 +267,12 @@ class SchedulerDriver:
                     assert call_id in self.open, "only what runs is cancelled"
                     assert call_id not in self.cancelled, "a call is cancelled once"
                     self.cancelled.add(call_id)
+                case commands.EndChain(call_id):
+                    assert call_id in self.open
+                    call = self.open[call_id]
+                    assert isinstance(call, commands.CallNode)
+                    assert call.then is not None
+                    self.chains_ended.append(call_id)
                 case commands.HandOverCall(call_id, prompt_id, node_id):
                     assert call_id in self.open
                     assert call_id not in self.cancelled
