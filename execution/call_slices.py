@@ -93,7 +93,7 @@ def join_results(definition: NodeDefinition, slices: Sequence[Slice],
     if len(results) == 1 and not definition.output_is_list:  # by far the most frequent case
         only = results[0]
         if only is not None and only.expansion is None and only.blocker is None:
-            values = tuple([[value] for value in only.outputs or ()])
+            values = tuple([(value,) for value in only.outputs or ()])
             shown = None if only.ui is None else _join_ui([only.ui])
             return Joined(OutputRecord(values, shown, measure(values)))
     blocked: list[str] = []

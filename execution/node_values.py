@@ -21,7 +21,7 @@ class ExecutionBlocker:
         return f"ExecutionBlocker({self.message!r})"
 
 
-class ValueSize(Struct, frozen=True):
+class ValueSize(Struct, frozen=True, gc=False):
     """How large the outputs of one call are, as far as can be told without knowing their types."""
 
     own_bytes: int = 0
@@ -35,15 +35,16 @@ class ValueSize(Struct, frozen=True):
 NO_SIZE = ValueSize()
 
 
-class OutputRecord(Struct, frozen=True):
-    """The outputs of a node: one list of values for each output, and what it shows to people."""
+class OutputRecord(Struct, frozen=True, gc=False):
+    """The outputs of a node: the values of each output, and what it shows to people. There may be millions of them: the
+    collector of garbage, which holds up the loop, has nothing to look at in those of plain values."""
 
     outputs: tuple[Sequence[Any], ...]
     ui: Mapping[str, Any] | None = None
     size: ValueSize = NO_SIZE
 
     def values(self, slot: int) -> Sequence[Any]:
-        """The list of values of one output. An output that was never given out reads as None."""
+        """The values of one output. An output that was never given out reads as None."""
         try:
             return self.outputs[slot]
         except IndexError:

@@ -4,6 +4,8 @@ from collections import OrderedDict
 from collections.abc import Collection, Container, Iterable
 from enum import StrEnum
 
+from msgspec import Struct
+
 from .node_values import NO_SIZE, OutputRecord
 from .signatures import Signature, is_transient
 
@@ -24,13 +26,10 @@ class CacheRule(StrEnum):
     """Nothing outlives its prompt."""
 
 
-class _Entry:
-    __slots__ = ("lives_with", "record", "used_by")
-
-    def __init__(self, record: OutputRecord, lives_with: Signature | None, used_by: int) -> None:
-        self.record = record
-        self.lives_with = lives_with
-        self.used_by = used_by
+class _Entry(Struct, gc=False):
+    record: OutputRecord
+    lives_with: Signature | None
+    used_by: int
 
 
 class OutputCache:

@@ -3,7 +3,7 @@
 from msgspec import Struct
 
 
-class TimeLimits(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class TimeLimits(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """How long one call of a node may take, in seconds. 0 is without end, None says nothing."""
 
     run_timeout: float | None = None
@@ -22,7 +22,7 @@ class TimeLimits(Struct, frozen=True, kw_only=True, omit_defaults=True):
 NO_LIMITS = TimeLimits()
 
 
-class RunRules(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class RunRules(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """How whoever submits a prompt wants it to be run."""
 
     goes_on_after_errors: bool = False

@@ -94,7 +94,7 @@ def measure(outputs: Sequence[Sequence[Any]]) -> ValueSize:
                 own += _add(value, shared, 0)
             except _Unknown:
                 known = False
-    return ValueSize(own, shared, known)
+    return ValueSize(own, dict(shared) if shared else NO_SIZE.shared, known)
 
 
 def _add(value: Any, shared: _Storages, depth: int) -> int:

@@ -39,7 +39,7 @@ class Details(Struct, kw_only=True, omit_defaults=True):
     interrupted: NodePlace | None = None
     interrupted_type: str = ""
     reason: str = ""
-    node_times: dict[NodeId, list[int]] = {}
+    node_times: dict[NodeId, tuple[int, int]] = {}
 
 
 _DETAILS = Details.__struct_fields__

@@ -85,7 +85,7 @@ class HistoryEntry(Struct, kw_only=True):
     is_cancelled: bool = False
     """It was told to stop."""
     retry_of: PromptId | None = None
-    node_times: dict[NodeId, list[int]] = {}
+    node_times: dict[NodeId, tuple[int, int]] = {}
     """For each node that was called: when that began, and when it ended or 0."""
     reason: str = ""
     """A sentence on why it ended as it did, where neither a node nor a client is the reason."""
@@ -167,7 +167,7 @@ class JobPage(Struct, frozen=True):
     """All that the query means, on this page or not."""
 
 
-class NewJob(Struct, kw_only=True):
+class NewJob(Struct, kw_only=True, gc=False):
     """A prompt that was checked and is about to be queued."""
 
     entry: HistoryEntry

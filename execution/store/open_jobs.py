@@ -23,7 +23,7 @@ from ..events import (
     PromptRequeued,
     PromptStarted,
 )
-from ..identifiers import ClientId, PromptId
+from ..identifiers import ClientId, NodeId, PromptId
 from .event_codec import encode
 from .job_store import HistoryEntry
 
@@ -73,7 +73,7 @@ class OpenJobs:
         times = self._entries[event.prompt_id].node_times
         known = times.get(event.place.node_id)
         if known is None or known[1]:
-            times[event.place.node_id] = [event.at, 0]
+            times[event.place.node_id] = event.at, 0
 
     def _shown(self, event: NodeFinished | NodeShown) -> None:
         entry = self._entries[event.prompt_id]
@@ -83,9 +83,7 @@ class OpenJobs:
             entry.outputs[node_id] = ui
             entry.places[node_id] = event.place
         if event.__class__ is NodeFinished:
-            times = entry.node_times.get(node_id)
-            if times is not None and not times[1]:
-                times[1] = event.at
+            _end_node(entry, node_id, event.at)
 
     def _take_rare(self, event: Event) -> HistoryEntry | None:
         match event:
@@ -102,9 +100,7 @@ class OpenJobs:
                 entry = self._entries[event.prompt_id]
                 entry.failure = entry.failure or event
                 entry.failures = [*entry.failures, event]
-                times = entry.node_times.get(event.place.node_id)
-                if times is not None and not times[1]:
-                    times[1] = event.at
+                _end_node(entry, event.place.node_id, event.at)
             case PromptMoved():
                 self._entries[event.prompt_id].number = event.number
             case CancelAccepted():
@@ -143,11 +139,17 @@ class OpenJobs:
         return entry
 
 
+def _end_node(entry: HistoryEntry, node_id: NodeId, at: int) -> None:
+    times = entry.node_times.get(node_id)
+    if times is not None and not times[1]:
+        entry.node_times[node_id] = times[0], at
+
+
 def snapshot_of(entry: HistoryEntry) -> HistoryEntry:
     """A copy that does not change any more."""
     taken = copy.copy(entry)
     taken.outputs, taken.places = dict(entry.outputs), dict(entry.places)
-    taken.node_times = {node_id: list(times) for node_id, times in entry.node_times.items()}
+    taken.node_times = dict(entry.node_times)
     return taken
 
 

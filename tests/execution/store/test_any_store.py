@@ -408,7 +408,7 @@ async def test_the_times_of_nodes_and_all_failures_are_kept(told: Telling) -> No
         finished(P, at=8, outcome=Outcome.PARTLY_SUCCEEDED, reason="two failed"))
     entry = await store.get(P)
     assert entry is not None
-    assert entry.node_times == {"1": [3, 5], "2": [4, 6], "3": [5, 7]}
+    assert entry.node_times == {"1": (3, 5), "2": (4, 6), "3": (5, 7)}
     assert [one.error.exception_message for one in entry.failures] == ["2", "3"]
     assert entry.failure == entry.failures[0]
     assert (entry.reason, entry.state, entry.outcome) == ("two failed", JobState.FAILED, Outcome.PARTLY_SUCCEEDED)
