@@ -194,12 +194,33 @@ async def growth(
     )
 
 
+async def cpu_of(bench: Bench, make: Callable[[], tuple[Graph, int]], repeats: int) -> tuple[float, str]:
+    """Seconds of CPU that the server's process takes for one graph, whenever it takes them."""
+    before = bench.studio.cpu_seconds()
+    timing = await timing_of(bench, make, repeats)
+    return (bench.studio.cpu_seconds() - before) / repeats, timing.problem
+
+
+async def growth_of_cpu(bench: Bench, name: str, make: MakeGraph, few: int, many: int) -> Sample:
+    """The same by CPU, all of it, less that of the smallest prompt. What has to be told and kept of a graph of less
+    than 10 ms is told and kept when it has ended, and the server's clock does not see it."""
+    nodes = 4 * many
+    least, _ = await cpu_of(bench, lambda: make(1), 60)
+    small, problem = await cpu_of(bench, lambda: make(few), nodes // few)
+    large, second_problem = await cpu_of(bench, lambda: make(many), nodes // many)
+    small, large = ((cpu - least) / count * 1e6 for cpu, count in ((small, few), (large, many)))
+    return Sample(f"{name}: {many:,} against {few:,}, CPU of the server", large, "us each", small, Bar(times=1.2),
+                  f"the same with {few:,}", problem or second_problem)
+
+
 @group("scaling")
 async def scaling(bench: Bench) -> list[Sample]:
     async_chain, plain_chain = (partial(chain_graph, name) for name in ("BenchAddAsync", "BenchAdd"))
     return [
         await growth(bench, "chain of async nodes", async_chain, 200, 2000),
         await growth(bench, "chain of plain nodes", plain_chain, 200, 2000),
+        await growth_of_cpu(bench, "chain of async nodes", async_chain, 200, 2000),
+        await growth_of_cpu(bench, "chain of plain nodes", plain_chain, 200, 2000),
         await growth(bench, "expansion", expansion_graph, 200, 2000),
         await growth(bench, "events of output nodes", outputs_graph, 200, 2000, "client"),
         await bytes_growth(bench, 200, 2000),

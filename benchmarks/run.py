@@ -107,6 +107,13 @@ def tell(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def leave_garbage_behind() -> None:
+    """The clock is in this process, which has imported torch. Looking for garbage among a million objects, and among
+    all that the groups before were told, would be taken for a tenth of a second of the server."""
+    gc.collect()
+    gc.freeze()
+
+
 async def measure(bench: Bench, names: list[str], runs: int) -> list[Row]:
     taken: dict[tuple[str, str], list[Sample]] = {}
     begin = time.perf_counter()
@@ -114,6 +121,7 @@ async def measure(bench: Bench, names: list[str], runs: int) -> list[Row]:
         tell(f"[{time.perf_counter() - begin:5.0f} s] run {number + 1} of {runs}: {name}")
         try:
             await settle(bench.server)
+            leave_garbage_behind()
             samples = await GROUPS[name](bench)
         except Exception as error:  # one group that fails must not cost the figures of the others
             tell(traceback.format_exc())
@@ -165,8 +173,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    # The clock is in this process, which has imported torch: collecting the garbage among a million objects would be
-    # taken for 0.1 s of the server.
-    gc.collect()
-    gc.freeze()
     asyncio.run(main())
