@@ -23,16 +23,15 @@ LOGGED: Mapping[str, type[Event]] = {kind.__name__: kind for kind in (
     events.NodeShown, events.NodeFinished, events.NodeBlocked, events.NodeFailed, events.PromptFinished)}
 """By the names under which they are kept. Progress comes and goes."""
 
-_KINDS = frozenset(LOGGED.values())
+KINDS_LOGGED: Mapping[type[Event], str] = {kind: name for name, kind in LOGGED.items()}
+"""The same, the other way round."""
 
-
-def is_logged(event: Event) -> bool:
-    return event.__class__ in _KINDS
+_encoder = msgspec.json.Encoder()
 
 
 def encode_event(event: Event) -> bytes:
     """An event without the prompt, which its job has."""
-    if isinstance(event, PromptQueued):
+    if event.__class__ is PromptQueued:
         event = PromptQueued(**{name: getattr(event, name) for name in event.__struct_fields__
                                 if name not in ("prompt", "extra_data")}, prompt={}, extra_data={})
     return encode(event)
@@ -45,7 +44,7 @@ def decode_event(kind: str, body: bytes) -> Event:
 def encode(value: Any) -> bytes:
     """JSON. What nodes gave out and is no JSON is written as text: that is better than losing all of it."""
     try:
-        return msgspec.json.encode(value)
+        return _encoder.encode(value)
     except (TypeError, ValueError, UnicodeEncodeError, RecursionError, OverflowError):
         return json.dumps(_plain(value, ())).encode()
 

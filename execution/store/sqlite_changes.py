@@ -18,7 +18,7 @@ from ..events import (
     StartPutOff,
 )
 from ..identifiers import ClientId, PromptId
-from .event_codec import encode_event, is_logged
+from .event_codec import KINDS_LOGGED, encode_event
 from .job_rows import ENDED, PENDING, RUNNING, bare_end_of, ending_of, insertion_of
 from .job_store import HistoryEntry, JobState, NewJob
 from .sqlite_outbox import drop_jobs, put_into_outbox
@@ -28,8 +28,12 @@ log = logging.getLogger("studio.store")
 
 _LARGEST_NUMBER = 2**53
 _OPEN = "prompt_id = :prompt_id AND rank < 2"
-_EVENT = "(?, ?, ?, ?, ?, ?)"
-_ROWS_AT_ONCE = (64, 32, 16, 8, 4, 2, 1)
+_OF_JOBS = frozenset({PromptQueued, PromptStarted, PromptRequeued, StartPutOff, CancelAccepted, PromptMoved,
+                      PromptFinished, PromptDropped})
+"""Events that change the row of their job. Of all others there are many more, so they are told apart first."""
+_INSERTIONS = {count: f"INSERT INTO events VALUES {', '.join(['(?, ?, ?, ?, ?, ?)'] * count)}"
+               for count in (256, 128, 64, 32, 16, 8, 4, 2, 1)}
+"""By the number of events."""
 
 
 class AddJob:
@@ -105,16 +109,17 @@ class WriteEvents:
 
     def _apply(self, db: sqlite3.Connection, facts: Facts, events: Sequence[Event]) -> None:
         rows: list[tuple[Any, ...]] = []
-        size = 0
+        size, owners = 0, self._owners
         ended = {self._entries[event.sequence].prompt_id for event in events if event.sequence in self._entries}
         for event in events:
+            kind = event.__class__
             prompt_id: PromptId | None = getattr(event, "prompt_id", None)
-            if is_logged(event):
-                owner = None if prompt_id is None else self._owners.get(prompt_id)
+            if (name := KINDS_LOGGED.get(kind)) is not None:
+                owner = None if prompt_id is None else owners.get(prompt_id)
                 body = encode_event(event)
                 size += len(body)
-                rows.append((event.sequence, event.at, prompt_id, owner, type(event).__name__, body))
-            if prompt_id is not None and not (event.__class__ is PromptStarted and prompt_id in ended):
+                rows.append((event.sequence, event.at, prompt_id, owner, name, body))
+            if kind in _OF_JOBS and prompt_id is not None and not (kind is PromptStarted and prompt_id in ended):
                 self._change_job(db, prompt_id, event)
         _insert_events(db, rows)
         facts.note("event_bytes", size)
@@ -169,11 +174,11 @@ class WriteEvents:
 
 def _insert_events(db: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
     first = 0
-    for count in _ROWS_AT_ONCE:
+    for count, insertion in _INSERTIONS.items():
         while len(rows) - first >= count:
             some = rows[first:first + count]
             first += count
-            db.execute(f"INSERT INTO events VALUES {', '.join([_EVENT] * count)}", [one for row in some for one in row])
+            db.execute(insertion, [one for row in some for one in row])
 
 
 class NoteJudging:
