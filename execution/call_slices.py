@@ -18,7 +18,7 @@ from .value_size import measure
 _SILENT = ExecutionBlocker(None)
 
 
-class Slice(Struct, gc=False):
+class Slice(Struct):
     """One call of the function: its arguments, and the index it is for."""
 
     arguments: dict[str, Any]

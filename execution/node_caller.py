@@ -115,8 +115,8 @@ class AbandonedCall(Struct, frozen=True, kw_only=True):
     """Seconds, by the caller's clock."""
 
 
-class _Awaited(Struct):
-    """A plain function returned awaitables: the call goes on as an async one."""
+class _Returned(Struct):
+    """What a plain function returned for each slice. If there are awaitables the call goes on as an async one."""
 
     slices: list[Slice]
     returned: list[Any]
@@ -127,14 +127,14 @@ class LocalNodeCaller:
 
     :param ended: takes the stimulus of each ending, on the loop.
     :param settle: called with a call and a continuation before its ending is told, so that what it reported last
-        goes first.
+        goes first; with False that is dropped instead, and nothing is waited for.
     :param before_call: called on a thread before plain code of a node runs there.
     :param now: seconds, by the clock that the desk goes by.
     :param copier: takes copies of the outputs of calls that are worth one.
     """
 
     def __init__(self, *, registry: NodeRegistry, ended: Callable[[stimuli.Stimulus], None],
-                 desk: CallDesk, settle: Callable[[NodeCall, Callable[[], None]], None],
+                 desk: CallDesk, settle: Callable[[NodeCall, Callable[[], None], bool], None],
                  capacity: Callable[[str], int], settings: CallerSettings,
                  before_call: Callable[[], None] | None = None, now: Callable[[], float] = time.monotonic,
                  copier: CopiesOutputs | None = None) -> None:
@@ -176,7 +176,8 @@ class LocalNodeCaller:
             call.instance = self.instances.take(command.node_id, definition, command.call_id)
             if command.then is not None:
                 self._prepare_chain(call, command.then)
-            self._lanes.lane_for(definition.needs).submit(lambda: self._run_plain(call))
+            held = [call]  # by the thread alone, which lets go of it when it goes on
+            self._lanes.lane_for(definition.needs).submit(lambda: self._run_plain(held.pop()))
 
     def _open_call(self, call: _OpenCall, definition: NodeDefinition, command: CallNode) -> None:
         self._open[command.call_id] = call
@@ -409,11 +410,12 @@ class LocalNodeCaller:
         while following is not None:
             call = following
             try:
-                outcome: Any = self._call_plain(call)
+                outcome: Any = self._outcome_of(call, self._call_plain(call))
             except BaseException as error:
                 outcome = self._ending_of(call, error)
             following = self._following(call, outcome)
             self.mailbox.post(self._plain_done, (call, outcome))
+            outcome = None  # a value of the node may lead to this frame: an error that it caught, say
 
     def _following(self, call: _OpenCall, outcome: Any) -> _OpenCall | None:
         """On the thread that a call has returned from: what it goes on with, if with anything. To a call that took long
@@ -430,7 +432,7 @@ class LocalNodeCaller:
         call.went_on_with = then
         return then
 
-    def _call_plain(self, call: _OpenCall) -> "stimuli.CallEnding | Joined | _Awaited":
+    def _call_plain(self, call: _OpenCall) -> "stimuli.InputsWanted | _Returned":
         call.began = self._now()
         if call.is_cancelled:
             raise InterruptProcessing
@@ -456,8 +458,18 @@ class LocalNodeCaller:
             if call.is_cancelled:
                 raise InterruptProcessing
             returned.append(self._code.run_for(call, one.index, function, one.arguments))
+        return _Returned(slices, returned)
+
+    def _outcome_of(self, call: _OpenCall,
+                    what: "stimuli.InputsWanted | _Returned") -> "stimuli.CallEnding | Joined | _Returned":
+        """What the code of a plain node comes to; the same if it is to be awaited. Apart from where that is called: its
+        frame may live as long as what it returned."""
+        if isinstance(what, stimuli.InputsWanted):
+            return what
+        slices, returned = what.slices, what.returned
         if any(inspect.isawaitable(value) for value in returned):
-            return _Awaited(slices, returned)
+            return what
+        definition = call.definition
         results = [None if one.blocker is not None else definition.read_result(value)
                    for one, value in zip(slices, returned, strict=True)]
         joined = join_results(definition, slices, results)
@@ -471,23 +483,27 @@ class LocalNodeCaller:
         if isinstance(outcome, stimuli.CallEnding):
             self._end(call, outcome)
         elif call.is_cancelled:  # it would go on, on the loop
-            if isinstance(outcome, _Awaited):
+            if isinstance(outcome, _Returned):
                 _close_coroutines(outcome.returned)
             self._end(call, stimuli.NodeCancelled(call_id=call.call_id))
         else:
-            rest, returned = (self._await_returned(call, outcome), outcome.returned) \
-                if isinstance(outcome, _Awaited) else (self._expanded(call, outcome), ())
+            is_awaited = isinstance(outcome, _Returned)
+            rest = partial(self._await_returned if is_awaited else self._expanded, call, outcome)
+            returned = outcome.returned if is_awaited else ()
             call.task = self._own_task(self._finish(call, rest, returned))
+            if returned:  # it may be cancelled before its first step
+                call.task.add_done_callback(lambda _: _close_coroutines(returned))
 
-    async def _finish(self, call: _OpenCall, rest: Awaitable[stimuli.CallEnding], returned: Sequence[Any]) -> None:
+    async def _finish(self, call: _OpenCall, rest: Callable[[], Awaitable[stimuli.CallEnding]],
+                      returned: Sequence[Any]) -> None:
         try:
-            ending = await rest
+            ending = await rest()
         except BaseException as error:
             _close_coroutines(returned)
             ending = await self._ending_by(call, error)
         self._end(call, ending)
 
-    async def _await_returned(self, call: _OpenCall, awaited: _Awaited) -> stimuli.CallEnding:
+    async def _await_returned(self, call: _OpenCall, awaited: _Returned) -> stimuli.CallEnding:
         """A plain function returned awaitables: they are awaited here, after its tokens were given back."""
         definition = call.definition
         self._tell(stimuli.CallLeftLane(call_id=call.call_id))
@@ -614,6 +630,7 @@ class LocalNodeCaller:
             return  # in the last case it has returned, and that is on its way
         call.is_abandoned = True
         self._return_instance(call, None)
+        self._leave_chain(call)
         self._call_stopped.set()
         self.abandoned[call.call_id] = AbandonedCall(
             prompt_id=call.prompt_id, node_id=call.node_id, class_type=call.definition.class_type,
@@ -627,9 +644,13 @@ class LocalNodeCaller:
         if call.has_ended:
             return
         call.has_ended = True
-        if call.then is not None:
+        following, call.went_on_with = call.went_on_with, None
+        if following is not None:
+            self._pass_thread_to(following, call)
+        else:
             self._leave_chain(call)
-        del self._open[call.call_id]
+        if self._open[call.call_id] is call:
+            del self._open[call.call_id]
         call.task = None  # its context holds the call: a circle that would live until the next collection
         if call.timer is not None:
             call.timer.cancel()
@@ -639,6 +660,8 @@ class LocalNodeCaller:
         self._call_stopped.set()
         told: stimuli.Stimulus = ending
         if call.is_abandoned:
+            if following is not None:
+                return  # that holds the tokens now
             self.abandoned.pop(call.call_id, None)
             told = stimuli.CallReturned(call_id=call.call_id)
         else:
@@ -646,22 +669,30 @@ class LocalNodeCaller:
             stays = self.keeps_instances or isinstance(ending, stimuli.InputsWanted)
             self._return_instance(call, call.instance if stays else None)
         if call.has_reported:
-            self._settle(call, lambda: self._tell(told))
+            # If it went on, that was after it had returned: the end of the next one may be here already.
+            self._settle(call, lambda: self._tell(told), following is None)
         else:
             self._tell(told)
 
+    def _pass_thread_to(self, following: NodeCall, call: _OpenCall) -> None:
+        """What runs on the thread of a call now is a call like any other. If nobody waits for the thread any more, it
+        takes the place of the one that was abandoned."""
+        assert isinstance(following, _OpenCall)
+        assert isinstance(following.command, CallNode)
+        call.then = None
+        if call.is_abandoned:
+            self._return_instance(following, None)
+            following.call_id = call.call_id
+            following.is_cancelled = following.is_abandoned = True
+            self._open[call.call_id] = following
+        else:
+            self._open_call(following, following.definition, following.command)
 
     def _leave_chain(self, call: _OpenCall) -> None:
-        """Whoever runs on its thread now is a call like any other; what will not run gives back its instance."""
+        """What will not run on the thread of a call gives back its instance."""
         then, call.then = call.then, None
-        if call.went_on_with is not None:
-            assert then is not None
-            assert isinstance(then.command, CallNode)
-            call.went_on_with = None
-            self._open_call(then, then.definition, then.command)
-            return
         while then is not None:
-            self._return_instance(then, then.instance)
+            self._return_instance(then, None if call.is_abandoned else then.instance)
             then = then.then
 
     def _return_instance(self, call: _OpenCall, instance: Any) -> None:

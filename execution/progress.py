@@ -203,17 +203,20 @@ class ProgressDesk:
         if place is not None:
             self._publish(NodeSaid(prompt_id=call.prompt_id, place=place, text=text))
 
-    def settle(self, call: NodeCall, go_on: Callable[[], None]) -> None:
-        """A call has ended: pass on what it reported last, then go on."""
+    def settle(self, call: NodeCall, go_on: Callable[[], None], waits: bool = True) -> None:
+        """A call has ended: pass on what it reported last, then go on.
+
+        :param waits: False drops what it reported, since going on cannot wait for a picture.
+        """
         tracks = self._tracks.get(call.call_id)
         if tracks is not None:
             for track in list(tracks.values()):
                 if track.timer is not None:
                     track.timer.cancel()
-                if track.is_dirty and not track.is_encoding and not call.is_cancelled:
+                if waits and track.is_dirty and not track.is_encoding and not call.is_cancelled:
                     self._send(track)
             del self._tracks[call.call_id]
-            if call.call_id in self._encoding:
+            if waits and call.call_id in self._encoding:
                 self._continuations[call.call_id] = go_on
                 return
         go_on()
@@ -273,13 +276,15 @@ class ProgressDesk:
     def _encoded(self, letter: tuple[_Track, NodeProgressed]) -> None:
         track, event = letter
         call = track.call
+        end_was_told = call.has_ended and call.call_id not in self._continuations
         # Else a shared call was handed over in the meantime, or its prompt has ended with the engine.
-        if call.prompt_id == event.prompt_id and self._place_of(event.prompt_id, event.place.node_id) is not None:
+        if not end_was_told and call.prompt_id == event.prompt_id \
+                and self._place_of(event.prompt_id, event.place.node_id) is not None:
             self._publish(event)
         track.is_encoding = False
         if not call.has_ended:
             self._take(track)
-        elif track.is_dirty and not call.is_cancelled:
+        elif track.is_dirty and not call.is_cancelled and not end_was_told:
             self._send(track)
         self._encoding[call.call_id] -= 1
         if not self._encoding[call.call_id]:

@@ -627,8 +627,9 @@ class Scheduler:
             call.shared_as = node.signature
             self._shared[node.signature] = call
         outside = None
-        if node.run.may_be_outside(node):
-            node.run.asked_outside.add(node.signature)  # type: ignore[union-attr]
+        if node.run.asked_outside is not None and node.may_outlive_prompt and (
+                node.signature not in node.run.asked_outside or not self.cache.lies_on_disk(node.signature)):
+            node.run.asked_outside.add(node.signature)
             outside = _signed(node)
         self._begin(call)
         self._out.append(commands.LookUpOutputs(call.call_id, node.run.prompt_id, node.signature, outside))
@@ -753,7 +754,7 @@ class Scheduler:
                 self._announce_blocked(node, message)
             node.run.executed.append(node.place.node_id)
             movable = self._complete(node, record)
-            if then is not None and then.nodes[0] in movable:
+            if then is not None and then.nodes[0] in movable and then.nodes[0].state is NodeState.WAITING:
                 movable.remove(then.nodes[0])
                 self._want_call(then)
             self._advance(node.run, movable)

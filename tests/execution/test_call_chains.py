@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import threading
+import time
+import weakref
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from execution import (
+    CacheRule,
     ExecutionBlocker,
     NodeBlocked,
     NodeFailed,
@@ -17,6 +22,7 @@ from execution import (
     NodeResult,
     NodeStarted,
     Outcome,
+    OutputCache,
     ProgressBar,
     get_current_node,
     node_caller,
@@ -405,3 +411,161 @@ def test_a_better_prompt_that_joins_a_running_call_ends_the_plan() -> None:
     assert driver.chains_ended == [first]
     driver.return_(first)
     assert driver.calls[-1].prompt_id == "better"
+
+
+# -- found by trying to break it --------------------------------------------------------------------------------------
+
+
+async def test_what_a_helper_thread_reports_after_the_return_holds_up_no_end(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    """A preview takes its time to be encoded, and the end of a call waits for it, unless its thread has gone on."""
+    encodes = threading.Event()
+    reporters: list[ProgressBar] = []
+
+    def makes(**_: Any) -> int:
+        reporters.append(ProgressBar(9))
+        return 1
+
+    def encode(preview: Any) -> tuple[str, bytes]:
+        encodes.wait(30)
+        return "JPEG", b"picture"
+
+    following = node_caller.LocalNodeCaller._following
+
+    def reports_then(self: Any, call: Any, outcome: Any) -> Any:
+        found = following(self, call, outcome)
+        if call.node_id == "1":  # in the moment between the return and the news of it
+            call.desk.report(call, call.node_id, 1, 9, ("JPEG", "picture", None), False)
+        return found
+
+    monkeypatch.setattr(node_caller.LocalNodeCaller, "_following", reports_then)
+    async with running(define("Makes", makes), add(), encode_preview=encode) as studio:
+        prompt_id = await studio.submit({"1": node("Makes"), "2": node("Add", value=["1", 0]), "show": shows("2")})
+        assert (await studio.events.end_of(prompt_id)).outcome is Outcome.SUCCEEDED
+        await studio.until_tokens_are_back()
+        encodes.set()
+        assert (await studio.run(line(2))).outcome is Outcome.SUCCEEDED
+        assert not studio.events.of(NodeProgressed, "1", prompt_id=prompt_id)
+
+
+async def test_an_error_that_a_node_caught_and_returned_is_let_go_of() -> None:
+    """It leads to the frames that called the node, and those to what is made of it."""
+    class Large:
+        pass
+
+    alive: weakref.WeakSet[Large] = weakref.WeakSet()
+
+    def catches(value: Any = None) -> Exception | None:
+        large = Large()
+        alive.add(large)
+        try:
+            raise ValueError
+        except ValueError as error:
+            return error
+
+    sink = define("Sink", lambda **_: NodeResult(outputs=()), is_output=True)
+    async with running(define("Catches", catches), sink, cache=OutputCache(CacheRule.NONE)) as studio:
+        for number in range(5):
+            assert (await studio.run({"1": node("Catches", value=number), "2": node("Catches", value=["1", 0]),
+                                      "3": node("Sink", value=["2", 0])})).outcome is Outcome.SUCCEEDED
+        await studio.until_tokens_are_back()
+        gc.collect()
+        assert not alive
+
+
+async def test_values_in_a_line_are_let_go_of_as_their_consumers_have_run() -> None:
+    class Large:
+        pass
+
+    alive: weakref.WeakSet[Large] = weakref.WeakSet()
+    most = 0
+
+    def makes(value: Any = None) -> Large:
+        nonlocal most
+        made = Large()
+        alive.add(made)
+        time.sleep(0.005)  # the loop is told in the meantime
+        most = max(most, len(alive))
+        return made
+
+    async with running(define("Makes", makes), cache=OutputCache(CacheRule.NONE)) as studio:
+        await studio.run(line(FIRST_AHEAD + 1, "Makes", None))
+    assert most < FIRST_AHEAD
+
+
+async def test_followers_of_an_abandoned_call_do_not_keep_their_instances() -> None:
+    made: list[object] = []
+
+    class Instance:
+        def __init__(self) -> None:
+            made.append(self)
+
+        def run(self, value: Any = None) -> int:
+            return 1
+
+    gate = GatedNode("Gate", plain=True, needs={"cpu": 1})
+    kept = define("Kept", lambda **_: None, create=Instance, bind=lambda instance: instance.run, needs={"cpu": 1})
+    first = define("First", lambda value: value, needs={"cpu": 1})
+    async with running(gate, kept, first, plain_grace=SOON) as studio:
+        prompt_id = await studio.submit({"1": node("Gate"), "2": node("Kept", value=["1", 0]), "show": shows("2")})
+        (call,) = await gate.arrived()
+        studio.engine.interrupt(PromptId(prompt_id))
+        await studio.events.end_of(prompt_id)
+        for number in range(4):
+            await studio.run({"1": node("First", value=number), "2": node("Kept", value=["1", 0]), "show": shows("2")})
+        assert len(made) == 1
+        call.let_go()
+        await studio.until_tokens_are_back()
+
+
+async def test_a_thread_that_stalls_as_it_goes_on_and_is_abandoned_meanwhile_keeps_its_token(
+        monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    stalls, goes_on = threading.Event(), threading.Event()
+    following = node_caller.LocalNodeCaller._following
+
+    class Slow(dict[str, Any]):
+        """Its thread was not cancelled a moment ago; it takes a while to say what it goes on with."""
+
+        def items(self) -> Any:
+            stalls.set()
+            goes_on.wait(30)
+            return super().items()
+
+    def slowly(self: Any, call: Any, outcome: Any) -> Any:
+        if call.node_id == "1":
+            call.then.command.inputs = Slow(call.then.command.inputs)
+        return following(self, call, outcome)
+
+    monkeypatch.setattr(node_caller.LocalNodeCaller, "_following", slowly)
+    gate = GatedNode("Gate", plain=True)
+    async with running(add(), gate, plain_grace=SOON) as studio:
+        prompt_id = await studio.submit({"1": node("Add"), "2": node("Gate", value=["1", 0]), "show": shows("2")})
+        await asyncio.to_thread(stalls.wait)
+        studio.engine.interrupt(PromptId(prompt_id))
+        assert (await studio.events.end_of(prompt_id)).outcome is Outcome.INTERRUPTED
+        goes_on.set()
+        gate.open()  # it may see in time that nobody wants it, or not
+        await studio.until_tokens_are_back()
+        assert await studio.shown_by(line(2)) == {"show": {"from_2": [2]}}
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+def test_a_follower_that_was_given_up_meanwhile_is_cancelled_and_others_go_on() -> None:
+    driver = SchedulerDriver()
+    submitted = submission_of({
+        "1": node("Plain", a=0), "2": node("Plain", b=["1", 0]), "x": node("Private", a=1),
+        "3": node("Plain", b=["2", 0], c=["x", 0]), "show": node("Show", a=["3", 0]),
+        "other": node("Async", a=9), "show too": node("Show", a=["other", 0])}, "p0")
+    submitted.goes_on_after_errors = True
+    driver.submit(submitted)
+    driver.submit(submission_of({"1": node("Plain", a=0), "show": node("Show", a=["1", 0])}, "p1"))
+    driver.start_prompts()
+    first = driver.call_of("p0", "1")
+    driver.fail(driver.call_of("p0", "x"))  # nobody wants 3 any more, nor 2
+    driver.return_(first, goes_on=True)
+    (second,) = driver.cancelled
+    driver.end_cancelled(second)
+    while driver.open:
+        driver.return_(min(driver.open))
+    assert [driver.outcome_of(name) for name in ("p0", "p1")] == [Outcome.PARTLY_SUCCEEDED, Outcome.SUCCEEDED]
+    driver.check_nothing_is_left()

@@ -202,3 +202,17 @@ def test_without_such_a_tier_nothing_is_asked_or_offered() -> None:
     run_to_the_end(driver)  # the driver refuses offers
     assert asked(driver) == []
     assert driver.called() == ["1", "2", "3"]
+
+
+def test_equal_nodes_ask_each_for_itself_while_another_prompt_makes_their_outputs() -> None:
+    twice = {"0": node("Plain", a=1), "1": node("Plain", a=1), "show": node("Show", a=["0", 0], b=["1", 0])}
+    driver = SchedulerDriver(has_outside=True)
+    for name in ("p0", "p1"):
+        driver.submit(submission_of({one: dict(entry) for one, entry in twice.items()}, name))
+        driver.start_prompts()
+        while found := lookups(driver):
+            driver.look_up(found[0])
+    run_to_the_end(driver)
+    assert [driver.outcome_of(name) for name in ("p0", "p1")] == [Outcome.SUCCEEDED] * 2
+    assert len(driver.returned_by) == 3, "what was made for the first prompt was made for all of them"
+    driver.check_nothing_is_left()
