@@ -644,10 +644,10 @@ class LocalNodeCaller:
         if call.has_ended:
             return
         call.has_ended = True
-        following, call.went_on_with = call.went_on_with, None
+        following = call.went_on_with
         if following is not None:
             self._pass_thread_to(following, call)
-        else:
+        elif call.then is not None:
             self._leave_chain(call)
         if self._open[call.call_id] is call:
             del self._open[call.call_id]
@@ -679,7 +679,7 @@ class LocalNodeCaller:
         takes the place of the one that was abandoned."""
         assert isinstance(following, _OpenCall)
         assert isinstance(following.command, CallNode)
-        call.then = None
+        call.then = call.went_on_with = None
         if call.is_abandoned:
             self._return_instance(following, None)
             following.call_id = call.call_id

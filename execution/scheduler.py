@@ -989,6 +989,7 @@ class Scheduler:
     def _call_left_lane(self, left: stimuli.CallLeftLane) -> None:
         call = self._calls.get(left.call_id)
         if call is not None and call.state is not CallState.ABANDONED:
+            self._chains.leave(call)
             self._give_back(call)
             self._leave_lane(call)
 
@@ -1010,7 +1011,8 @@ class Scheduler:
         if call.state is CallState.ABANDONED:
             self._call_returned(stimuli.CallReturned(call_id=call_id))
             return None
-        self._chains.leave(call)
+        if call.on_lane:
+            self._chains.leave(call)
         self._unshare(call)
         self._close(call)
         call.run.calls.pop(call_id, None)

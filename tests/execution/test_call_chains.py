@@ -569,3 +569,15 @@ def test_a_follower_that_was_given_up_meanwhile_is_cancelled_and_others_go_on() 
         driver.return_(min(driver.open))
     assert [driver.outcome_of(name) for name in ("p0", "p1")] == [Outcome.PARTLY_SUCCEEDED, Outcome.SUCCEEDED]
     driver.check_nothing_is_left()
+
+
+def test_a_call_that_left_its_lane_has_no_plan_any_more() -> None:
+    driver = started(plain_line(3))
+    first = only_open(driver)
+    driver.leave_lane(first)  # it returned an awaitable: its thread is free
+    driver.return_(first)
+    assert driver.called() == ["1", "2"]
+    while driver.open:
+        driver.return_(only_open(driver))
+    assert driver.outcome_of("p0") is Outcome.SUCCEEDED
+    driver.check_nothing_is_left()
