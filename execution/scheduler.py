@@ -623,9 +623,7 @@ class Scheduler:
         call = self._new_call(node.run, node, (), on_lane=False)
         call.is_lookup = True
         node.call = call
-        if self._may_share(node) and node.signature not in self._shared:
-            call.shared_as = node.signature
-            self._shared[node.signature] = call
+        self._offer_to_share(call, node)
         outside = None
         if node.run.asked_outside is not None and node.may_outlive_prompt and (
                 node.signature not in node.run.asked_outside or not self.cache.lies_on_disk(node.signature)):
@@ -653,6 +651,12 @@ class Scheduler:
             self._queue_for_tokens(call)
         else:
             self._start_call(call)
+
+    def _offer_to_share(self, call: Call, node: NodeRun) -> None:
+        """Others may join a call, unless there is one of its signature already."""
+        if self._may_share(node) and node.signature not in self._shared:
+            call.shared_as = node.signature
+            self._shared[node.signature] = call
 
     def _may_share(self, node: NodeRun) -> bool:
         """Limits that a prompt sets for its own calls would be those of every prompt that waits for one of them."""
@@ -687,7 +691,7 @@ class Scheduler:
             call.call_id, owner.run.prompt_id, owner.place.node_id, owner.definition, owner.interface,
             owner.run.scope, inputs, unevaluated, call.part, owner.is_worth_a_copy(self.cache),
             is_alone=owner.runs_alone)
-        if call.needs and len(call.nodes) == 1 and len(owner.consumers) == 1:
+        if call.needs and len(call.nodes) == 1:
             self._chains.plan(call, command)
         self._out.append(command)
 
@@ -710,9 +714,7 @@ class Scheduler:
         node.run.calls[call.call_id] = call
         node.move(NodeState.READY)
         node.call = call
-        if self._may_share(node) and node.signature not in self._shared:
-            call.shared_as = node.signature
-            self._shared[node.signature] = call
+        self._offer_to_share(call, node)
         self._begin(call)
         self._running_now(node, call)
 
